@@ -1,0 +1,44 @@
+# One environment in .venv, exactly as requirements.lock says; every target below needs nothing but it.
+PYTHON ?= python3
+BIN := .venv/bin
+
+# A folder with the data set's files beside the checkout, where there is one; empty, that is unset, elsewhere.
+export FASHION_MNIST_MIRROR ?= $(abspath $(wildcard ../shared/fashion-mnist))
+# dvc starts `python -m stages ...`: the environment's Python, not the caller's.
+export PATH := $(abspath $(BIN)):$(PATH)
+
+.PHONY: setup repro test test-all lint lock clean
+
+repro: setup
+	dvc repro
+
+setup: .venv/ready
+
+# Quick tests, under eight minutes on two cores.
+test: setup
+	python -m pytest
+
+# The slow ones too.
+test-all: setup
+	python -m pytest -m ''
+
+lint: setup
+	ruff check .
+	ruff format --check .
+	mypy
+
+# Resolve the ranges of pyproject.toml anew into exact versions with hashes, for every platform.
+lock: setup
+	uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade --quiet \
+		--extra dev --no-header --no-emit-index-url --output-file requirements.lock pyproject.toml
+
+.venv/ready: requirements.lock pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet "$$(grep -o '^uv==[^ ]*' requirements.lock)"
+	$(BIN)/uv pip sync --quiet --compile-bytecode requirements.lock
+	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@
+
+clean:
+	rm -rf .venv

@@ -1,0 +1,86 @@
+"""The data sets as arrays: IDX files, class names, splits."""
+
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from fashion import FashionError
+
+SIDE = 28
+CLASSES = {
+    "fashion_mnist": (
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
+    ),
+    "mnist": tuple("0123456789"),
+    "kmnist": ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+    "digits": tuple("0123456789"),
+}
+# The names of the IDX files: images and labels of each part.
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Images, uint8 of shape (n, 28, 28) with 0 the background, and their labels, int64 of shape (n,)."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+
+    def take(self, index: NDArray[np.int64]) -> "Part":
+        """The images and labels at the given places, in that order."""
+        return Part(self.images[index], self.labels[index])
+
+
+def read_part(folder: Path, part: Literal["train", "test"]) -> Part:
+    """Read the training or the test images; FashionError where the files contradict each other."""
+    image_file, label_file = (folder / name for name in FILES[part])
+    images, labels = read_idx(image_file, 3), read_idx(label_file, 1)
+    if images.shape != (len(labels), SIDE, SIDE):
+        raise FashionError(f"{image_file} holds images of shape {images.shape} for {len(labels)} labels: fetch it anew.")
+    if labels.max(initial=0) > 9:
+        raise FashionError(f"{label_file} has a label of {labels.max()}, beyond 9: fetch it anew.")
+    return Part(images, labels.astype(np.int64))
+
+
+def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
+    """Read an IDX file of unsigned bytes; FashionError where its header does not fit its length."""
+    content = path.read_bytes()
+    start = 4 + 4 * dimensions
+    if len(content) < start or content[:4] != bytes([0, 0, 8, dimensions]):
+        raise FashionError(f"{path} is no IDX file of {dimensions} dimensions: fetch it anew.")
+    shape = struct.unpack(f">{dimensions}I", content[4:start])
+    # math.prod does not overflow, so a forged header cannot pass for a small file.
+    if len(content) - start != math.prod(shape):
+        raise FashionError(f"{path} promises {shape} and holds {len(content) - start} bytes: fetch it anew.")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def idx_bytes(array: NDArray[np.uint8]) -> bytes:
+    """An array of unsigned bytes as the content of an IDX file."""
+    return bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.tobytes()
+
+
+def read_split(path: Path, train: Part) -> tuple[Part, Part]:
+    """The training and the validation part that a split's manifest describes."""
+    manifest = pd.read_csv(path)
+    parts = (manifest.loc[manifest["part"] == name, "index"].to_numpy() for name in ("train", "validation"))
+    training, validation = (train.take(index) for index in parts)
+    return training, validation

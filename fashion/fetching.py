@@ -1,0 +1,145 @@
+"""Bring the data set's four files here, from the first source that has them right."""
+
+import gzip
+import hashlib
+import logging
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fashion import FashionError
+from fashion.data import FILES, SIDE, idx_bytes
+from fashion.files import write_bytes
+
+MIRROR = "FASHION_MNIST_MIRROR"
+ZALANDO_GITHUB = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
+KERAS_COPIES = "~/.keras/datasets/fashion-mnist"
+
+# MD5 sums of the uncompressed files, from `gunzip` of files whose compressed sums are right.
+# KMNIST's are published nowhere: its files are accepted compressed only.
+UNCOMPRESSED = {
+    "fashion_mnist": {
+        "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+        "train-labels-idx1-ubyte": "9018921c3c673c538a1fc5bad174d6f9",
+        "t10k-images-idx3-ubyte": "8181f5470baa50b63fa0f6fddb340f0a",
+        "t10k-labels-idx1-ubyte": "15d484375f8d13e6eb1aabb0c3f46965",
+    },
+    "mnist": {
+        "train-images-idx3-ubyte": "6bbc9ace898e44ae57da46a324031adb",
+        "train-labels-idx1-ubyte": "a25bea736e30d166cdddb491f175f624",
+        "t10k-images-idx3-ubyte": "2646ac647ad5339dbf082846283269ea",
+        "t10k-labels-idx1-ubyte": "27ae3e4e09519cfbb04c329615203637",
+    },
+}
+NAMES = [name for names in FILES.values() for name in names]
+
+
+class Wanted(NamedTuple):
+    """A file: its uncompressed name, and the MD5 sums of both forms (the second where it is known)."""
+
+    name: str
+    compressed: str
+    uncompressed: str | None
+
+
+def fetch(dataset: str, folder: Path, mirror: str | None) -> Iterator[str]:
+    """Put the four uncompressed files into a folder, keeping those that are there and right.
+
+    mirror: a folder or URL to try first. Yields a sentence for each file: where it came from.
+    Raises FashionError, naming every source and why it failed, where a file is to be had nowhere.
+    """
+    if dataset == "digits":
+        yield from _digits(folder)
+        return
+    urls, wanted = _published(dataset)
+    sources = [*([mirror] if mirror else []), *([KERAS_COPIES] if dataset == "fashion_mnist" else []), *urls]
+    for file in wanted:
+        target = folder / file.name
+        if file.uncompressed and target.is_file() and _md5(target.read_bytes()) == file.uncompressed:
+            yield f"{file.name}: already here"
+            continue
+        content, source = _first(file, sources)
+        write_bytes(target, content)
+        yield f"{file.name}: from {source}"
+
+
+def _published(dataset: str) -> tuple[list[str], list[Wanted]]:
+    """Where a data set is published and its files, from torchvision's tables."""
+    # Takes a second and a half with torch; the other functions do without.
+    from torchvision import datasets
+
+    table = {"fashion_mnist": datasets.FashionMNIST, "mnist": datasets.MNIST, "kmnist": datasets.KMNIST}[dataset]
+    sums = {name.removesuffix(".gz"): md5 for name, md5 in table.resources}
+    wanted = [Wanted(name, sums[name], UNCOMPRESSED.get(dataset, {}).get(name)) for name in NAMES]
+    return [*table.mirrors, *([ZALANDO_GITHUB] if dataset == "fashion_mnist" else [])], wanted
+
+
+def _first(file: Wanted, sources: list[str]) -> tuple[bytes, str]:
+    """The file's content from the first source that has it right, and that source."""
+    failures = []
+    for source in sources:
+        read = _from_url if "://" in source else _from_folder
+        try:
+            return read(source, file), source
+        # requests' errors are OSErrors; pooch raises ValueError for a wrong sum.
+        except (OSError, ValueError) as error:
+            failures.append(f"{source} ({str(error).split(chr(10))[0][:200]})")
+    raise FashionError(
+        f"no source has {file.name} right: {'; '.join(failures)}. Set {MIRROR} to a folder or URL that has the files, "
+        "or work without a network on data.dataset=digits."
+    )
+
+
+def _from_folder(folder: str, file: Wanted) -> bytes:
+    """The file from a folder that holds it compressed or not."""
+    plain = Path(folder).expanduser() / file.name
+    packed = plain.with_name(f"{file.name}.gz")
+    if packed.is_file():
+        return gzip.decompress(_verified(packed.read_bytes(), file.compressed))
+    if plain.is_file() and file.uncompressed:
+        return _verified(plain.read_bytes(), file.uncompressed)
+    raise FileNotFoundError(f"no {packed.name} there")
+
+
+def _from_url(url: str, file: Wanted) -> bytes:
+    """The compressed file from the web, tried three times."""
+    import pooch
+
+    # What went wrong is told once, by the caller.
+    pooch.get_logger().setLevel(logging.CRITICAL)
+    name = f"{file.name}.gz"
+    with tempfile.TemporaryDirectory() as folder:
+        web = pooch.create(folder, f"{url.rstrip('/')}/", registry={name: f"md5:{file.compressed}"}, retry_if_failed=2)
+        path = web.fetch(name, downloader=pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30))
+        return gzip.decompress(Path(path).read_bytes())
+
+
+def _verified(content: bytes, md5: str) -> bytes:
+    if _md5(content) != md5:
+        raise ValueError(f"MD5 sum {_md5(content)} instead of {md5}")
+    return content
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def _digits(folder: Path) -> Iterator[str]:
+    """scikit-learn's 8x8 digits, every pixel made 3x3 within a margin of 2, a stratified fifth as the test part."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    images, labels = load_digits(return_X_y=True)
+    grey = (images.reshape(-1, 8, 8) * 255 // 16).astype(np.uint8)
+    large = np.pad(grey.repeat(3, axis=1).repeat(3, axis=2), ((0, 0), (2, 2), (2, 2)))
+    assert large.shape[1:] == (SIDE, SIDE)
+    train_images, test_images, train_labels, test_labels = train_test_split(
+        large, labels.astype(np.uint8), test_size=0.2, stratify=labels, random_state=0
+    )
+    for name, array in zip(NAMES, (train_images, train_labels, test_images, test_labels), strict=True):
+        write_bytes(folder / name, idx_bytes(array))
+        yield f"{name}: from scikit-learn"

@@ -1,0 +1,91 @@
+"""Where and how to compute: chosen once, with the reason."""
+
+import os
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from fashion import FashionError
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A device and how to use it.
+
+    precision: fp32, bf16 or fp16, what autocast computes in; why: the choices in words, for people.
+    """
+
+    device: torch.device
+    precision: str
+    channels_last: bool
+    compile: bool
+    threads: int
+    why: str
+
+    def autocast(self) -> torch.autocast:
+        """The context in which a forward pass and its loss run."""
+        return torch.autocast(self.device.type, DTYPES[self.precision], enabled=self.precision != "fp32")
+
+    def settings(self) -> dict[str, Any]:
+        """What of it determines numbers, for the weights' header."""
+        return {
+            "device": self.device.type,
+            "precision": self.precision,
+            "channels_last": self.channels_last,
+            "compile": self.compile,
+            "threads": self.threads,
+        }
+
+
+def choose(
+    *, device: str, precision: str, compile: bool, channels_last: bool, deterministic: bool, threads: Literal["auto"] | int
+) -> Hardware:
+    """Settle the `auto`s of params.yaml's `gpu` for this machine; set threads and determinism for the whole process.
+
+    Raises FashionError where the device is missing or does not compute in the precision.
+    """
+    chosen = _device(device)
+    precision, reason = _precision(precision, chosen)
+    # torch's own choice is one for each physical core it may run on.
+    count = torch.get_num_threads() if threads == "auto" else threads
+    torch.set_num_threads(count)
+    if deterministic:
+        # cuBLAS needs it set before its first call to give the same bits again.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
+    name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"{count} threads"
+    why = f"{chosen} ({name}), {precision} ({reason})"
+    return Hardware(chosen, precision, channels_last, compile, count, why)
+
+
+def _device(wanted: str) -> torch.device:
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if wanted == "auto":
+        wanted = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
+    device = torch.device(wanted)
+    if not available[device.type]:
+        raise FashionError(f"gpu.device is {wanted}, which this machine or its torch lacks: set it to auto or cpu.")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise FashionError(f"gpu.device is {wanted}, and there are {torch.cuda.device_count()} GPUs: count from 0.")
+    return device
+
+
+def _precision(wanted: str, device: torch.device) -> tuple[str, str]:
+    native = _bf16_is_native(device)
+    if wanted == "auto":
+        return ("bf16", "native here") if native else ("fp32", "bf16 is not native here")
+    if wanted == "fp16" and device.type != "cuda":
+        raise FashionError(f"gpu.precision fp16 needs a CUDA device, not {device.type}: set it to auto.")
+    return wanted, "as set"
+
+
+def _bf16_is_native(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type == "cpu":
+        has = torch.cpu.get_capabilities()
+        return any(bool(has.get(name)) for name in ("avx512_bf16", "amx_bf16"))
+    return False

@@ -1,0 +1,82 @@
+"""The layers of LeNet-5 as of 1998 that torch.nn lacks.
+
+LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition",
+Proceedings of the IEEE 86(11), 1998, section II.B.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class ScaledTanh(nn.Module):
+    """1.7159 tanh(2a/3), the paper's squashing function (its appendix A): +-1 maps to +-1."""
+
+    def forward(self, activations: Tensor) -> Tensor:
+        return 1.7159 * torch.tanh(activations * (2 / 3))
+
+
+class Subsampling(nn.Module):
+    """The sum of each block of pixels times a trainable coefficient, plus a trainable bias: one pair for each map."""
+
+    def __init__(self, in_channels: int, kernel_size: int) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        # A coefficient of 1/area makes the block's mean at first, as LeNet-5's average pooling does.
+        self.weight = nn.Parameter(torch.full((in_channels, 1, 1), 1 / kernel_size**2))
+        self.bias = nn.Parameter(torch.zeros(in_channels, 1, 1))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        sums = functional.avg_pool2d(maps, self.kernel_size, divisor_override=1)
+        return sums * self.weight + self.bias
+
+
+class PartialConv2d(nn.Module):
+    """A convolution each of whose maps sees some input maps only.
+
+    connections: texts with a word for each map, the digits of the input maps that it sees, in any number of entries
+    (the table is part of the architecture; entries only break the line). Weights exist for connections alone:
+    shape (connections, kernel_size, kernel_size).
+    """
+
+    def __init__(self, in_channels: int, kernel_size: int, connections: dict[str, str]) -> None:
+        super().__init__()
+        words = " ".join(connections.values()).split()
+        pairs = [(target, int(digit)) for target, word in enumerate(words) for digit in word]
+        if any(source >= in_channels for _, source in pairs):
+            raise ValueError(f"connections name a map beyond the {in_channels} there are")
+        self.shape = (len(words), in_channels, kernel_size, kernel_size)
+        self.weight = nn.Parameter(torch.empty(len(pairs), kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.empty(len(words)))
+        self.targets: Tensor
+        self.sources: Tensor
+        targets, sources = zip(*pairs, strict=True)
+        self.register_buffer("targets", torch.tensor(targets), persistent=False)
+        self.register_buffer("sources", torch.tensor(sources), persistent=False)
+        # As torch.nn.Conv2d does: uniform within 1/sqrt(fan in), here of the map.
+        for pair, (target, _) in enumerate(pairs):
+            bound = (len(words[target]) * kernel_size**2) ** -0.5
+            nn.init.uniform_(self.weight.data[pair], -bound, bound)
+            nn.init.uniform_(self.bias.data[target : target + 1], -bound, bound)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        dense = self.weight.new_zeros(self.shape).index_put((self.targets, self.sources), self.weight)
+        return functional.conv2d(maps, dense, self.bias)
+
+
+class CodeDistance(nn.Module):
+    """Minus the squared Euclidean distance to a fixed code of +-1 for each class: the nearest code's class is likeliest.
+
+    The codes of 1998 draw digits. These are Walsh functions, which differ in about half of their places (40 to 42
+    of 84), so that no two classes lie closer than others. No trainable parameter.
+    """
+
+    def __init__(self, in_features: int, classes: int) -> None:
+        super().__init__()
+        # The parity of the bits that class and place share; class 0 would be constant, so count from 1.
+        parity = [[((kind & place).bit_count() & 1) for place in range(in_features)] for kind in range(1, classes + 1)]
+        self.codes: Tensor
+        self.register_buffer("codes", 1 - 2 * torch.tensor(parity, dtype=torch.float32), persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return -(features[:, None, :] - self.codes).square().sum(2)

@@ -1,0 +1,27 @@
+"""What a person sees while training runs; nothing here reaches a number, so no stage depends on it."""
+
+import time
+from collections.abc import Callable
+
+from tqdm import tqdm
+
+from fashion.training import Epoch
+
+
+def step_bar(steps: int) -> "tqdm[None]":
+    """A bar over all steps with the time left, on a terminal only."""
+    return tqdm(total=steps, unit="step", disable=None, leave=False)
+
+
+def epoch_lines(epochs: int) -> Callable[[Epoch], str]:
+    """A function that says in one line what an epoch gave and how long the rest will take, timed from now."""
+    started = time.monotonic()
+
+    def line(epoch: Epoch) -> str:
+        left = (time.monotonic() - started) / epoch.number * (epochs - epoch.number)
+        return (
+            f"epoch {epoch.number:3}/{epochs}  training {epoch.train_accuracy:.2%}  "
+            f"validation {epoch.validation_accuracy:.2%}{' *' if epoch.best else '  '}  {tqdm.format_interval(left)} left"
+        )
+
+    return line

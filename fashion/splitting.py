@@ -1,0 +1,32 @@
+"""Named splits: which training images train, which validate."""
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+
+from fashion import FashionError
+from fashion.params import FULL
+
+
+def split(labels: NDArray[np.int64], train: int, validation: int, seed: int) -> pd.DataFrame:
+    """Draw a stratified split: columns index (ascending), label, part (train or validation).
+
+    The counts are meant for 60,000 images; fewer get their share. Raises FashionError where a part is too small to
+    hold every class.
+    """
+    share = min(1.0, len(labels) / FULL)
+    train, validation = round(train * share), round(validation * share)
+    index = np.arange(len(labels))
+    try:
+        if train + validation < len(labels):
+            index, _ = train_test_split(
+                index, train_size=train + validation, stratify=labels[index], random_state=seed
+            )
+        training, _ = train_test_split(index, train_size=train, stratify=labels[index], random_state=seed)
+    except ValueError as error:
+        raise FashionError(f"a split of {train} + {validation} images is impossible: {error}") from None
+    manifest = pd.DataFrame({"index": np.sort(index)})
+    manifest["label"] = labels[manifest["index"]]
+    manifest["part"] = np.where(manifest["index"].isin(training), "train", "validation")
+    return manifest

@@ -1,0 +1,1 @@
+"""What DVC runs: one command a file, which reads, calls the library and writes."""

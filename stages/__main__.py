@@ -1,0 +1,28 @@
+"""The command line of the stages: python -m stages STAGE [KEY]."""
+
+import typer
+
+from fashion.advice import explained
+from stages import check, download, evaluate, leaderboard, repeat, report, split, train
+
+app = typer.Typer(
+    help="The stages that DVC runs, one command each. Example: python -m stages train lenet5",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+for command in (
+    check.check,
+    download.download,
+    split.split,
+    train.train,
+    evaluate.evaluate,
+    report.report,
+    repeat.repeat,
+    leaderboard.leaderboard,
+):
+    app.command(rich_help_panel="Stages")(command)
+
+if __name__ == "__main__":
+    with explained():
+        app(prog_name="python -m stages")

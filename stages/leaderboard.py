@@ -1,0 +1,44 @@
+"""Stage leaderboard: every evaluated architecture beside its published numbers."""
+
+from pathlib import Path
+
+import typer
+
+
+def leaderboard() -> None:
+    """Rank every evaluated architecture and set it beside its published numbers.
+
+    Example: python -m stages leaderboard
+    """
+    import pandas as pd
+
+    from fashion.charts import leaderboard as chart
+    from fashion.files import read_json, write_bytes, write_json, write_text
+    from fashion.params import Params
+
+    params = Params.load()
+    rows = []
+    for scores in map(read_json, Path("metrics/evaluate").glob("*.json")):
+        key = scores["model"]
+        repeated = Path(f"metrics/repeat/{key}.json")
+        tests = pd.Series([run["test_accuracy"] for run in read_json(repeated).values()] if repeated.is_file() else [])
+        rows.append(
+            {
+                "model": key,
+                "split": scores["split"],
+                "parameters": scores["parameters"],
+                **{f"{part}_accuracy": scores[part]["accuracy"] for part in ("train", "validation", "test")},
+                "test_interval": scores["test"]["interval"],
+                "published": params.claims(key),
+                # With one seed there is no deviation.
+                "repeats": {"seeds": len(tests), "mean": tests.mean(), "deviation": tests.std()} if len(tests) > 1 else {},
+            }
+        )
+    rows.sort(key=lambda row: (-row["test_accuracy"], row["model"]))
+    write_json(Path("metrics/leaderboard.json"), {row["model"]: row for row in rows})
+    table = pd.json_normalize(rows, sep="_").drop(columns="test_interval").round(6)
+    table.insert(6, "test_low", [round(row["test_interval"][0], 6) for row in rows])
+    table.insert(7, "test_high", [round(row["test_interval"][1], 6) for row in rows])
+    write_text(Path("metrics/leaderboard.csv"), table.to_csv(index=False, lineterminator="\n"))
+    write_bytes(Path("plots/leaderboard.png"), chart(rows))
+    typer.echo(table.to_string(index=False))

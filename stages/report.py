@@ -1,0 +1,55 @@
+"""Stage report: the chosen model's headline numbers and plots, at paths that stay the same for every model."""
+
+from pathlib import Path
+
+import typer
+
+
+def report() -> None:
+    """Report the architecture that `model` names: metrics/report.json and plots/.
+
+    Example: python -m stages report
+    """
+    import pandas as pd
+
+    from fashion.charts import mistakes
+    from fashion.data import CLASSES, read_part
+    from fashion.files import read_json, write_bytes, write_json, write_text
+    from fashion.params import Params
+
+    params = Params.load()
+    key = params.model
+    scores = read_json(Path(f"metrics/evaluate/{key}.json"))
+    classes = CLASSES[scores["dataset"]]
+    write_json(
+        Path("metrics/report.json"),
+        {
+            "model": key,
+            "split": scores["split"],
+            "parameters": scores["parameters"],
+            **{f"{part}_accuracy": scores[part]["accuracy"] for part in ("train", "validation", "test")},
+            "test_loss": scores["test"]["loss"],
+            "macro_f1": scores["macro_f1"],
+        },
+    )
+
+    def write_csv(name: str, table: pd.DataFrame) -> None:
+        write_text(Path(f"plots/{name}.csv"), table.to_csv(index=False, lineterminator="\n"))
+
+    # dvclive keeps a file for each quantity, all with a column `step`.
+    files = sorted(Path(f"metrics/train/{key}/plots/metrics").glob("*.tsv"))
+    history = pd.concat([pd.read_csv(file, sep="\t", index_col="step") for file in files], axis=1)
+    write_csv("curves", history.rename_axis("epoch").reset_index())
+    labels = pd.read_csv(f"metrics/predictions/{key}.csv")
+    write_csv("confusion", labels.map(classes.__getitem__))
+    write_csv("calibration", pd.DataFrame(scores["calibration"]))
+    images = read_part(Path("data/raw"), "test").images
+    write_bytes(Path("plots/mistakes.png"), mistakes(images, scores["mistakes"], classes))
+
+    low, high = scores["test"]["interval"]
+    claim = params.claims(key).get("test_accuracy")
+    published = f"published {claim:.2%}" if claim else "nothing published for test images"
+    typer.echo(
+        f"{key}: test accuracy {scores['test']['accuracy']:.2%} ({low:.2%} to {high:.2%}), {published}; "
+        "numbers in metrics/report.json, pictures with: dvc plots show"
+    )

@@ -1,0 +1,58 @@
+"""Stage train: one architecture's weights and the history of their making."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def train(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> None:
+    """Train an architecture and keep the weights of its best validation epoch.
+
+    Best by accuracy, then by loss; every epoch is logged under metrics/train.
+    Example: python -m stages train lenet5
+    """
+    import torch
+    from dvclive import Live
+
+    from fashion import training, weights
+    from fashion.data import CLASSES, read_part, read_split
+    from fashion.files import write_bytes
+    from fashion.hardware import choose
+    from fashion.networks import build, count
+    from fashion.params import Params
+    from fashion.progress import epoch_lines, step_bar
+
+    params = Params.load()
+    row = params.architecture(key)
+    hardware = choose(**params.gpu.model_dump(exclude={"processes"}))
+    parts = read_split(Path(f"data/splits/{row.split}.csv"), read_part(Path("data/raw"), "train"))
+    network = build(row.layers, row.init, params.seed)
+    typer.echo(f"{key}: {count(network)[0]:,} parameters, {len(parts[0].labels):,} images, {hardware.why}")
+
+    folder = f"metrics/train/{key}"
+    bar = step_bar(row.train.epochs * training.steps_per_epoch(len(parts[0].labels), row.train))
+    line = epoch_lines(row.train.epochs)
+    best: tuple[int, dict[str, torch.Tensor]] | None = None
+    with bar, Live(folder, save_dvc_exp=False, report=None, dvcyaml=None) as live:
+        for epoch in training.train(network, *parts, row, params.seed, hardware, bar.update):
+            bar.write(line(epoch))
+            live.step = epoch.number
+            for name in ("learning_rate", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
+                live.log_metric(name, getattr(epoch, name))
+            live.make_summary()
+            if epoch.best:
+                best = epoch.number, training.snapshot(network)
+    assert best is not None  # the first epoch is the best so far
+    header = {
+        "model": key,
+        "dataset": params.data.dataset,
+        "classes": CLASSES[params.data.dataset],
+        "architecture": row.model_dump(mode="json"),
+        "seed": params.seed,
+        "hardware": hardware.settings(),
+        "torch": torch.__version__,
+        "epoch": best[0],
+    }
+    write_bytes(Path(f"models/{key}.safetensors"), weights.dumps(best[1], header))
+    typer.echo(f"{key}: kept the weights of epoch {best[0]}, the best on validation")

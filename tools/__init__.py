@@ -1,0 +1,1 @@
+"""What people run beside the pipeline: one command a file."""
