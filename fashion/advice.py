@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import get_args
 
@@ -27,15 +27,20 @@ def explained() -> Iterator[None]:
 
 
 def sentence(error: ValidationError) -> str:
-    """The first thing wrong, in one sentence."""
-    first = error.errors()[0]
+    """The first thing wrong, in one sentence; an unknown key before a missing one, since it is often the same."""
+    errors = error.errors()
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     return f"{PATH}: {_what(first)} {UNDO}"
 
 
 def dangling(params: Params) -> str | None:
     """The first name that refers to nothing, in one sentence; None where all is well."""
     rows = params.models
-    references = [("model", params.model, rows), *((f"models.{key}.split", row.split, params.splits) for key, row in rows.items())]
+    references: list[tuple[str, str, Iterable[str]]]
+    references = [
+        ("model", params.model, rows),
+        *((f"models.{key}.split", row.split, params.splits) for key, row in rows.items()),
+    ]
     references += [(f"repeats.{key}", key, rows) for key in params.repeats]
     references += [(f"published.{key}", key, rows) for key in params.published]
     for where, name, known in references:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from fashion import FashionError
 
 SIDE = 28
+CLASS_COUNT = 10
 CLASSES = {
     "fashion_mnist": (
         "T-shirt/top",
@@ -54,9 +55,11 @@ def read_part(folder: Path, part: Literal["train", "test"]) -> Part:
     image_file, label_file = (folder / name for name in FILES[part])
     images, labels = read_idx(image_file, 3), read_idx(label_file, 1)
     if images.shape != (len(labels), SIDE, SIDE):
-        raise FashionError(f"{image_file} holds images of shape {images.shape} for {len(labels)} labels: fetch it anew.")
-    if labels.max(initial=0) > 9:
-        raise FashionError(f"{label_file} has a label of {labels.max()}, beyond 9: fetch it anew.")
+        raise FashionError(
+            f"{image_file} holds images of shape {images.shape} for {len(labels)} labels: fetch it anew."
+        )
+    if labels.max(initial=0) >= CLASS_COUNT:
+        raise FashionError(f"{label_file} has a label of {labels.max()}, and there are 0 to 9: fetch it anew.")
     return Part(images, labels.astype(np.int64))
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fashion import FashionError
-from fashion.data import FILES, SIDE, idx_bytes
+from fashion.data import FILES, idx_bytes
 from fashion.files import write_bytes
 
 MIRROR = "FASHION_MNIST_MIRROR"
@@ -136,7 +136,6 @@ def _digits(folder: Path) -> Iterator[str]:
     images, labels = load_digits(return_X_y=True)
     grey = (images.reshape(-1, 8, 8) * 255 // 16).astype(np.uint8)
     large = np.pad(grey.repeat(3, axis=1).repeat(3, axis=2), ((0, 0), (2, 2), (2, 2)))
-    assert large.shape[1:] == (SIDE, SIDE)
     train_images, test_images, train_labels, test_labels = train_test_split(
         large, labels.astype(np.uint8), test_size=0.2, stratify=labels, random_state=0
     )

@@ -15,15 +15,15 @@ def write_bytes(path: Path, content: bytes) -> None:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
         # mkstemp's files are private; these are ordinary ones.
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
     except BaseException:
-        os.unlink(temporary)
+        Path(temporary).unlink()
         raise
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8 with \\n line ends, whole or not at all."""
+    """Write text as UTF-8, whole or not at all; its line ends stay as they are."""
     write_bytes(path, text.encode())
 
 

@@ -22,6 +22,7 @@ class Hardware:
     precision: str
     channels_last: bool
     compile: bool
+    deterministic: bool
     threads: int
     why: str
 
@@ -36,12 +37,19 @@ class Hardware:
             "precision": self.precision,
             "channels_last": self.channels_last,
             "compile": self.compile,
+            "deterministic": self.deterministic,
             "threads": self.threads,
         }
 
 
 def choose(
-    *, device: str, precision: str, compile: bool, channels_last: bool, deterministic: bool, threads: Literal["auto"] | int
+    *,
+    device: str,
+    precision: str,
+    compile: bool,  # noqa: A002 - the name of the setting
+    channels_last: bool,
+    deterministic: bool,
+    threads: Literal["auto"] | int,
 ) -> Hardware:
     """Settle the `auto`s of params.yaml's `gpu` for this machine; set threads and determinism for the whole process.
 
@@ -56,9 +64,11 @@ def choose(
         # cuBLAS needs it set before its first call to give the same bits again.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(deterministic)
+    # That mode also fills memory that is about to be written anyway.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a run-time property
     name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"{count} threads"
     why = f"{chosen} ({name}), {precision} ({reason})"
-    return Hardware(chosen, precision, channels_last, compile, count, why)
+    return Hardware(chosen, precision, channels_last, compile, deterministic, count, why)
 
 
 def _device(wanted: str) -> torch.device:

@@ -13,6 +13,7 @@ class ScaledTanh(nn.Module):
     """1.7159 tanh(2a/3), the paper's squashing function (its appendix A): +-1 maps to +-1."""
 
     def forward(self, activations: Tensor) -> Tensor:
+        """Any shape, kept."""
         return 1.7159 * torch.tanh(activations * (2 / 3))
 
 
@@ -27,6 +28,7 @@ class Subsampling(nn.Module):
         self.bias = nn.Parameter(torch.zeros(in_channels, 1, 1))
 
     def forward(self, maps: Tensor) -> Tensor:
+        """(n, channels, height, width) -> (n, channels, height / kernel_size, width / kernel_size)."""
         sums = functional.avg_pool2d(maps, self.kernel_size, divisor_override=1)
         return sums * self.weight + self.bias
 
@@ -34,9 +36,8 @@ class Subsampling(nn.Module):
 class PartialConv2d(nn.Module):
     """A convolution each of whose maps sees some input maps only.
 
-    connections: texts with a word for each map, the digits of the input maps that it sees, in any number of entries
-    (the table is part of the architecture; entries only break the line). Weights exist for connections alone:
-    shape (connections, kernel_size, kernel_size).
+    connections: texts with a word for each map: the digits of the input maps that it sees; the entries' names say
+    nothing. Weights exist for connections alone: shape (connections, kernel_size, kernel_size).
     """
 
     def __init__(self, in_channels: int, kernel_size: int, connections: dict[str, str]) -> None:
@@ -60,12 +61,13 @@ class PartialConv2d(nn.Module):
             nn.init.uniform_(self.bias.data[target : target + 1], -bound, bound)
 
     def forward(self, maps: Tensor) -> Tensor:
+        """(n, in_channels, height, width) -> (n, maps, height - kernel_size + 1, width - kernel_size + 1)."""
         dense = self.weight.new_zeros(self.shape).index_put((self.targets, self.sources), self.weight)
         return functional.conv2d(maps, dense, self.bias)
 
 
 class CodeDistance(nn.Module):
-    """Minus the squared Euclidean distance to a fixed code of +-1 for each class: the nearest code's class is likeliest.
+    """Minus the squared Euclidean distance to a fixed code of +-1 for each class: the nearest is the likeliest.
 
     The codes of 1998 draw digits. These are Walsh functions, which differ in about half of their places (40 to 42
     of 84), so that no two classes lie closer than others. No trainable parameter.
@@ -79,4 +81,5 @@ class CodeDistance(nn.Module):
         self.register_buffer("codes", 1 - 2 * torch.tensor(parity, dtype=torch.float32), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
+        """(n, in_features) -> (n, classes)."""
         return -(features[:, None, :] - self.codes).square().sum(2)

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from fashion import FashionError, did_you_mean, weights
-from fashion.data import SIDE
+from fashion.data import CLASS_COUNT, SIDE
 from fashion.layers import CodeDistance, PartialConv2d, ScaledTanh, Subsampling
 from fashion.params import Architecture
 
@@ -41,7 +41,6 @@ LAYERS: dict[str, tuple[type[nn.Module], str | None]] = {
     "Tanh": (nn.Tanh, None),
     "ScaledTanh": (ScaledTanh, None),
 }
-CLASSES = 10
 
 
 class LayerSummary(NamedTuple):
@@ -70,8 +69,10 @@ def build(
             x = _applied(built[name], x)
         except (RuntimeError, ValueError, TypeError, IndexError) as error:
             raise FashionError(_misfit(name, kind, x, error)) from None
-    if x.shape[1:] != (CLASSES,):
-        raise FashionError(f"layers.{name} gives {tuple(x.shape[1:])} values an image; the last must give {CLASSES}.")
+    if x.shape[1:] != (CLASS_COUNT,):
+        raise FashionError(
+            f"layers.{name} gives {tuple(x.shape[1:])} values an image; the last must give {CLASS_COUNT}."
+        )
     network = nn.Sequential(built)
     if init == "fan_in_normal":
         for layer in network:

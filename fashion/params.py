@@ -3,7 +3,16 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PlainValidator, PositiveInt, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveInt,
+    model_validator,
+)
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
@@ -36,7 +45,7 @@ def _layer(value: object) -> tuple[str, dict[str, Any]]:
 
 # Keys become parts of commands and file names, layer names parts of weights' names.
 Key = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
-Layer = Annotated[tuple[str, dict[str, Any]], PlainValidator(_layer)]
+Layer = Annotated[tuple[str, dict[str, Any]], BeforeValidator(_layer)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -96,7 +105,7 @@ class Gpu(Settings):
     compile: bool
     channels_last: bool
     deterministic: bool
-    threads: Annotated[Literal["auto"] | int, PlainValidator(_threads)]
+    threads: Annotated[Literal["auto"] | int, BeforeValidator(_threads)]
     processes: Annotated[int, Field(ge=1, le=1)]
 
 
@@ -177,7 +186,7 @@ def _read(path: Path) -> object:
         raise FashionError(f"{path}, line {where}, is no YAML: {what}.") from None
 
 
-def _completed(raw: object) -> object:
+def _completed(raw: Any) -> Any:
     """The settings with each architecture's own `train` laid over the common one."""
     match raw:
         case {"train": dict() as common, "models": dict() as models}:

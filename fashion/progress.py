@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 from tqdm import tqdm
 
 from fashion.training import Epoch
 
 
-def step_bar(steps: int) -> "tqdm[None]":
+def step_bar(steps: int) -> "tqdm[Any]":
     """A bar over all steps with the time left, on a terminal only."""
     return tqdm(total=steps, unit="step", disable=None, leave=False)
 
@@ -19,9 +20,10 @@ def epoch_lines(epochs: int) -> Callable[[Epoch], str]:
 
     def line(epoch: Epoch) -> str:
         left = (time.monotonic() - started) / epoch.number * (epochs - epoch.number)
+        best = "*" if epoch.best else " "
         return (
             f"epoch {epoch.number:3}/{epochs}  training {epoch.train_accuracy:.2%}  "
-            f"validation {epoch.validation_accuracy:.2%}{' *' if epoch.best else '  '}  {tqdm.format_interval(left)} left"
+            f"validation {epoch.validation_accuracy:.2%} {best}  {tqdm.format_interval(left)} left"
         )
 
     return line

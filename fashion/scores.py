@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss, precision_recall_fscore_support
 
 # Bins of equal width in confidence; the usual number since Guo et al. 2017, arXiv 1706.04599.
 BINS = 15
-Probabilities = NDArray[np.floating[Any]]
+Probabilities = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 
@@ -21,7 +21,7 @@ def accuracy(labels: Labels, probabilities: Probabilities) -> dict[str, Any]:
     return {
         "accuracy": correct / len(labels),
         "interval": [interval.low, interval.high],
-        "loss": float(log_loss(labels, probabilities.astype(np.float64), labels=range(probabilities.shape[1]))),
+        "loss": float(log_loss(labels, probabilities, labels=range(probabilities.shape[1]))),
         "correct": correct,
         "images": len(labels),
     }
@@ -47,7 +47,7 @@ def calibration(labels: Labels, probabilities: Probabilities) -> list[dict[str, 
         inside = place == number
         rows.append(
             {
-                "confidence": float(confidence[inside].mean(dtype=np.float64)),
+                "confidence": float(confidence[inside].mean()),
                 "accuracy": float(correct[inside].mean()),
                 "images": int(inside.sum()),
             }

@@ -20,9 +20,7 @@ def split(labels: NDArray[np.int64], train: int, validation: int, seed: int) -> 
     index = np.arange(len(labels))
     try:
         if train + validation < len(labels):
-            index, _ = train_test_split(
-                index, train_size=train + validation, stratify=labels[index], random_state=seed
-            )
+            index, _ = train_test_split(index, train_size=train + validation, stratify=labels[index], random_state=seed)
         training, _ = train_test_split(index, train_size=train, stratify=labels[index], random_state=seed)
     except ValueError as error:
         raise FashionError(f"a split of {train} + {validation} images is impossible: {error}") from None

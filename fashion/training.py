@@ -51,8 +51,12 @@ def train(
     images, labels = _on(device, training)
     validation_images, validation_labels = _on(device, validation)
     source = padded(images, recipe.augment.shift)
-    network.to(device, memory_format=torch.channels_last if hardware.channels_last else torch.preserve_format)
-    forward = torch.compile(network) if hardware.compile else network
+    network.to(device)
+    if hardware.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if hardware.compile:
+        # In place, so that the state dict keeps its names.
+        network.compile()
     optimizer = make_optimizer(network, recipe)
     scaler = torch.amp.GradScaler(device.type, enabled=hardware.precision == "fp16")
     steps = steps_per_epoch(len(labels), recipe)
@@ -75,7 +79,7 @@ def train(
             batch = augmented(source, index, augment.flip, augment.shift, augment.erase, generator)
             target = labels[index]
             with hardware.autocast():
-                output = forward(scaled(batch, architecture.pixels.black, architecture.pixels.white)).float()
+                output = network(scaled(batch, architecture.pixels.black, architecture.pixels.white)).float()
             loss = functional.cross_entropy(output, target, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             scaler.scale(loss).backward()
@@ -86,7 +90,7 @@ def train(
             after_step()
 
         with hardware.autocast():
-            output = logits(forward, validation_images, architecture.pixels.black, architecture.pixels.white)
+            output = logits(network, validation_images, architecture.pixels.black, architecture.pixels.white)
         validation_loss = functional.cross_entropy(output, validation_labels).item()
         validation_accuracy = (output.argmax(1) == validation_labels).float().mean().item()
         train_loss = loss_sum.item() / steps

@@ -5,12 +5,13 @@ import typer
 from fashion.advice import explained
 from stages import check, download, evaluate, leaderboard, repeat, report, split, train
 
-app = typer.Typer(
-    help="The stages that DVC runs, one command each. Example: python -m stages train lenet5",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+
+def program(words: str) -> typer.Typer:
+    """A command line of several commands that shows its help when none is given."""
+    return typer.Typer(help=words, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+
+app = program("The stages that DVC runs, one command each. Example: python -m stages train lenet5")
 for command in (
     check.check,
     download.download,

@@ -41,7 +41,7 @@ def evaluate(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> 
     for name, part in parts.items():
         images = torch.tensor(part.images, device=hardware.device)
         output = logits(network, images, row.pixels.black, row.pixels.white)
-        probabilities[name] = torch.softmax(output, 1).cpu().numpy()
+        probabilities[name] = torch.softmax(output.cpu().double(), 1).numpy()
         typer.echo(f"{key}: {len(images):,} {name} images")
 
     truth, test = parts["test"].labels, probabilities["test"]
@@ -69,5 +69,5 @@ def evaluate(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> 
     table = pd.DataFrame({"truth": truth, "prediction": predictions})
     write_text(Path(f"metrics/predictions/{key}.csv"), table.to_csv(index=False, lineterminator="\n"))
     buffer = io.BytesIO()
-    np.save(buffer, test)
+    np.save(buffer, test.astype(np.float32))
     write_bytes(Path(f"models/{key}.probabilities.npy"), buffer.getvalue())

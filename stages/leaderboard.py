@@ -31,7 +31,9 @@ def leaderboard() -> None:
                 "test_interval": scores["test"]["interval"],
                 "published": params.claims(key),
                 # With one seed there is no deviation.
-                "repeats": {"seeds": len(tests), "mean": tests.mean(), "deviation": tests.std()} if len(tests) > 1 else {},
+                "repeats": {"seeds": len(tests), "mean": tests.mean(), "deviation": tests.std()}
+                if len(tests) > 1
+                else {},
             }
         )
     rows.sort(key=lambda row: (-row["test_accuracy"], row["model"]))

@@ -11,8 +11,7 @@ def split(key: Annotated[str, typer.Argument(help="A key of `splits`.")]) -> Non
 
     Example: python -m stages split holdout_6k
     """
-    from fashion import FashionError, did_you_mean
-    from fashion import splitting
+    from fashion import FashionError, did_you_mean, splitting
     from fashion.data import read_part
     from fashion.files import write_text
     from fashion.params import Params

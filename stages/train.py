@@ -33,7 +33,7 @@ def train(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> Non
     folder = f"metrics/train/{key}"
     bar = step_bar(row.train.epochs * training.steps_per_epoch(len(parts[0].labels), row.train))
     line = epoch_lines(row.train.epochs)
-    best: tuple[int, dict[str, torch.Tensor]] | None = None
+    kept: tuple[int, dict[str, torch.Tensor]] = 0, {}
     with bar, Live(folder, save_dvc_exp=False, report=None, dvcyaml=None) as live:
         for epoch in training.train(network, *parts, row, params.seed, hardware, bar.update):
             bar.write(line(epoch))
@@ -42,8 +42,7 @@ def train(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> Non
                 live.log_metric(name, getattr(epoch, name))
             live.make_summary()
             if epoch.best:
-                best = epoch.number, training.snapshot(network)
-    assert best is not None  # the first epoch is the best so far
+                kept = epoch.number, training.snapshot(network)
     header = {
         "model": key,
         "dataset": params.data.dataset,
@@ -52,7 +51,7 @@ def train(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> Non
         "seed": params.seed,
         "hardware": hardware.settings(),
         "torch": torch.__version__,
-        "epoch": best[0],
+        "epoch": kept[0],
     }
-    write_bytes(Path(f"models/{key}.safetensors"), weights.dumps(best[1], header))
-    typer.echo(f"{key}: kept the weights of epoch {best[0]}, the best on validation")
+    write_bytes(Path(f"models/{key}.safetensors"), weights.dumps(kept[1], header))
+    typer.echo(f"{key}: kept the weights of epoch {kept[0]}, the best on validation")

@@ -1,0 +1,1 @@
+"""The tests: what holds, a sentence each."""

@@ -1,0 +1,120 @@
+"""What several tests need: the settings, the data sets, and copies of the project to work in."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from fashion.data import Part, read_part
+from fashion.fetching import fetch
+from fashion.params import Params
+
+ROOT = Path(__file__).parents[1]
+REAL = ROOT.parent / "shared" / "fashion-mnist"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """Two test workers on two cores: more threads would only wait for each other."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def params() -> Params:
+    """The project's own params.yaml."""
+    return Params.load(ROOT / "params.yaml")
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Part:
+    """The training part of `digits`, at most 50 ms to make."""
+    folder = tmp_path_factory.mktemp("digits")
+    list(fetch("digits", folder, None))
+    return read_part(folder, "train")
+
+
+@pytest.fixture(scope="session")
+def real() -> Path:
+    """The folder with the official files, where there is one."""
+    if not REAL.is_dir():
+        pytest.skip("the official Fashion-MNIST files are not in ../shared/fashion-mnist")
+    return REAL
+
+
+class Workspace:
+    """A copy of the project's files in a git repository of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        """Run a command there and return its output; its success must be as told."""
+        environment = (
+            os.environ
+            | {
+                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+                "FASHION_MNIST_MIRROR": "",
+                "GIT_CONFIG_GLOBAL": os.devnull,
+                "DVC_NO_ANALYTICS": "1",
+            }
+            | {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        )
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=environment,
+            text=True,
+            check=False,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        assert (done.returncode != 0) == fails, f"{command} exited with {done.returncode}:\n{done.stdout}"
+        return done.stdout
+
+    def stages(self, *command: str) -> list[str]:
+        """Run a dvc command there and return the stages that it ran, sorted, without their files."""
+        lines = self.run("dvc", *command).splitlines()
+        return sorted(
+            line.split("'")[1].removeprefix("models/dvc.yaml:") for line in lines if line.startswith("Running")
+        )
+
+    def replace(self, file: str, old: str, new: str) -> None:
+        """Change every occurrence of a text in a file; there must be one."""
+        path = self.folder / file
+        text = path.read_text()
+        assert old in text, f"{file} has no {old!r}"
+        path.write_text(text.replace(old, new))
+
+    def commit(self, message: str = "change") -> None:
+        """Commit everything."""
+        self.run("git", "add", "--all")
+        self.run("git", "commit", "--quiet", "--message", message)
+
+    def copy(self, folder: Path) -> "Workspace":
+        """The same, caches included, somewhere else."""
+        shutil.copytree(self.folder, folder, symlinks=True)
+        return Workspace(folder)
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The project as it is, changes included, committed, without results and caches."""
+    workspace = Workspace(tmp_path_factory.mktemp("checkout") / "project")
+    files = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        text=True,
+        check=True,
+        capture_output=True,
+    ).stdout.splitlines()
+    for name in files:
+        if (ROOT / name).is_file():
+            (workspace.folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, workspace.folder / name)
+    workspace.run("git", "init", "--quiet", "--initial-branch=main")
+    workspace.commit("start")
+    return workspace

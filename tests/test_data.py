@@ -1,0 +1,240 @@
+"""Data: files believed only when they are right, from the first source that has them; splits that never drift."""
+
+import gzip
+import hashlib
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from fashion import FashionError, fetching
+from fashion.data import Part, idx_bytes, read_idx, read_part, read_split
+from fashion.fetching import NAMES, UNCOMPRESSED, fetch
+from fashion.params import Params
+from fashion.splitting import split
+
+
+def md5(content: bytes) -> str:
+    """The sum by which data sets are published."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A file server that keeps its log to itself."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
+        """Say nothing."""
+
+
+@pytest.fixture
+def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with four small compressed files; what torchvision knows of fashion_mnist is theirs, and no web."""
+    folder = tmp_path / "published"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    arrays = [(20, 28, 28), (20,), (10, 28, 28), (10,)]
+    wanted = []
+    for name, shape in zip(NAMES, arrays, strict=True):
+        content = idx_bytes(rng.integers(0, 10, shape, dtype=np.uint8))
+        packed = gzip.compress(content, mtime=0)
+        (folder / f"{name}.gz").write_bytes(packed)
+        wanted.append(fetching.Wanted(name, md5(packed), md5(content)))
+    monkeypatch.setattr(fetching, "_published", lambda _: ([str(tmp_path / "nowhere")], wanted))
+    monkeypatch.setattr(fetching, "KERAS_COPIES", str(tmp_path / "keras"))
+    return folder
+
+
+@pytest.fixture
+def server(published: Path) -> Iterator[str]:
+    """The address of a web server that has the published files."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(published))) as web:
+        thread = threading.Thread(target=web.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{web.server_port}/"
+        web.shutdown()
+        thread.join()
+
+
+def test_files_come_from_a_folder(published: Path, tmp_path: Path) -> None:
+    """A mirror folder's compressed files arrive uncompressed and readable."""
+    lines = list(fetch("fashion_mnist", tmp_path / "raw", str(published)))
+    assert lines == [f"{name}: from {published}" for name in NAMES]
+    assert read_part(tmp_path / "raw", "train").images.shape == (20, 28, 28)
+    assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == sorted(NAMES)
+
+
+def test_uncompressed_files_are_taken_too(published: Path, tmp_path: Path) -> None:
+    """A folder as other tools leave it, uncompressed, serves as well and gives the same files."""
+    list(fetch("fashion_mnist", tmp_path / "first", str(published)))
+    list(fetch("fashion_mnist", tmp_path / "second", str(tmp_path / "first")))
+    assert all((tmp_path / "second" / n).read_bytes() == (tmp_path / "first" / n).read_bytes() for n in NAMES)
+
+
+def test_files_come_from_a_url(server: str, tmp_path: Path) -> None:
+    """A mirror URL serves the same files."""
+    assert list(fetch("fashion_mnist", tmp_path / "raw", server)) == [f"{name}: from {server}" for name in NAMES]
+    assert read_part(tmp_path / "raw", "test").labels.shape == (10,)
+
+
+def test_files_that_are_right_stay(published: Path, tmp_path: Path) -> None:
+    """What is already there and right is kept, what is wrong is fetched again."""
+    raw = tmp_path / "raw"
+    list(fetch("fashion_mnist", raw, str(published)))
+    (raw / NAMES[1]).write_bytes(b"wrong")
+    lines = list(fetch("fashion_mnist", raw, str(published)))
+    assert [line.split(": ")[1] for line in lines] == ["already here", f"from {published}", *["already here"] * 2]
+
+
+def test_the_next_source_helps(published: Path, server: str, tmp_path: Path) -> None:
+    """One bad file in the first source comes from the next one."""
+    keras = tmp_path / "keras"
+    keras.mkdir()
+    for name in NAMES:
+        (keras / f"{name}.gz").write_bytes((published / f"{name}.gz").read_bytes())
+    (published / f"{NAMES[2]}.gz").write_bytes(b"<html>no such file</html>")
+    lines = list(fetch("fashion_mnist", tmp_path / "raw", server))
+    assert lines[2] == f"{NAMES[2]}: from {keras}"
+    assert lines[3] == f"{NAMES[3]}: from {server}"
+
+
+def test_without_a_source_every_failure_is_told(published: Path, tmp_path: Path) -> None:
+    """One sentence names each source, why it failed, and the cure; nothing is left behind."""
+    (published / f"{NAMES[0]}.gz").write_bytes(b"wrong")
+    with pytest.raises(FashionError) as caught:
+        list(fetch("fashion_mnist", tmp_path / "raw", str(published)))
+    message = str(caught.value)
+    for expected in (str(published), "MD5 sum", "keras", "nowhere", "FASHION_MNIST_MIRROR", "data.dataset=digits"):
+        assert expected in message
+    assert "\n" not in message
+    assert not (tmp_path / "raw").exists()
+
+
+def test_digits_need_no_network(digits: Part) -> None:
+    """Four fifths of scikit-learn's 1,797 digits are the training part: 28x28, every class, black background."""
+    assert digits.images.shape == (1437, 28, 28)
+    assert not digits.images[:, 0].any()
+    assert digits.images.max() == 255
+    assert np.bincount(digits.labels).min() > 130
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", "is no IDX file"),
+        (b"\0\0\x08\x03" + b"\0\0\0\x02" * 3, "promises"),
+        (b"\0\0\x08\x03" + b"\xff\xff\xff\xff" * 3, "promises"),
+        (b"\0\0\x0d\x03" + b"\0\0\0\x01" * 3 + b"\0", "is no IDX file"),
+        (b"\0\0\x08\x01" + b"\0\0\0\x01" + b"\0", "is no IDX file of 3 dimensions"),
+    ],
+)
+def test_a_header_that_does_not_fit_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
+    """Magic number and sizes are checked against the length before anything is believed."""
+    path = tmp_path / "images"
+    path.write_bytes(content)
+    with pytest.raises(FashionError, match=expected):
+        read_idx(path, 3)
+
+
+@pytest.mark.parametrize(("labels", "expected"), [([1, 2, 10], "a label of 10"), ([1, 2], "for 2 labels")])
+def test_files_that_contradict_each_other_are_refused(tmp_path: Path, labels: list[int], expected: str) -> None:
+    """Three images need three labels from 0 to 9."""
+    for name, array in zip(NAMES[:2], (np.zeros((3, 28, 28), np.uint8), np.array(labels, np.uint8)), strict=True):
+        (tmp_path / name).write_bytes(idx_bytes(array))
+    with pytest.raises(FashionError, match=expected):
+        read_part(tmp_path, "train")
+
+
+def test_a_split_is_stratified_disjoint_and_complete() -> None:
+    """Each class has the same share in both parts, and every image stands in one part."""
+    labels = np.repeat(np.arange(10), 100)
+    manifest = split(labels, train=54_000, validation=6_000, seed=0)
+    assert manifest["index"].tolist() == list(range(1000))
+    counts = manifest.groupby(["part", "label"]).size().unstack()
+    assert (counts.loc["train"] == 90).all()
+    assert (counts.loc["validation"] == 10).all()
+    assert (manifest["label"] == labels).all()
+
+
+def test_a_subset_leaves_images_out() -> None:
+    """20,000 and 5,000 of 60,000 images become a third and a twelfth of fewer."""
+    manifest = split(np.repeat(np.arange(10), 120), train=20_000, validation=5_000, seed=0)
+    assert manifest["part"].value_counts().to_dict() == {"train": 400, "validation": 100}
+    assert manifest["index"].is_unique
+
+
+def test_the_seed_draws_the_split() -> None:
+    """The same seed gives the same split, another seed another."""
+    labels = np.repeat(np.arange(10), 100)
+    one, same, other = (split(labels, 54_000, 6_000, seed) for seed in (0, 0, 1))
+    assert one.equals(same)
+    assert not one.equals(other)
+
+
+def test_a_split_that_is_too_small_is_told() -> None:
+    """Two images cannot hold ten classes."""
+    with pytest.raises(FashionError, match="is impossible"):
+        split(np.repeat(np.arange(10), 100), train=54_000, validation=120, seed=0)
+
+
+def test_a_split_comes_back_from_its_manifest(digits: Part, tmp_path: Path) -> None:
+    """Reading a manifest gives the images of each part, in the training set's order."""
+    manifest = split(digits.labels, 48_000, 12_000, seed=0)
+    manifest.to_csv(tmp_path / "split.csv", index=False)
+    training, validation = read_split(tmp_path / "split.csv", digits)
+    index = manifest.loc[manifest["part"] == "validation", "index"].to_numpy()
+    assert np.array_equal(validation.images, digits.images[index])
+    assert len(training.labels) + len(validation.labels) == len(digits.labels)
+
+
+# SHA-256 sums of the manifests, on labels 0 to 9 over and over and on the real ones; they must never change.
+PINNED = {
+    "holdout_5k": (
+        "f7de4bda9364a84335b8b21a9ed5b118faf72e05f3f98901f25080239bb4dae1",
+        "a8c9dbf4bb612b8c7e2b2c2c7820aa5f6190d300addd3784deadd4c5c1f8a70c",
+    ),
+    "holdout_6k": (
+        "754e5646b9a5ba566c9a08f41ee54692c7273fe1b64b377818f15fca1377b1c8",
+        "d52f1e497684e95cb545e766e19d9c047207d1ac151fd5f953da258561520304",
+    ),
+    "holdout_12k": (
+        "fd5153f109fbb565dd5ad0972326660558a5c95203a7739b4628dd427c81f8b6",
+        "c0bceb6acbc16c5120cfad4a6dc071d129ca6d31b9df2f8951a129454a4ac579",
+    ),
+    "subset_20k": (
+        "f891e7d4325e1e252ce494afef6719778d458043e75fea173593fcc47aaa8c1f",
+        "48d2fba84bc00392c0c9ed760ba7aad955607d57c21d75af71a2b2668ee430fa",
+    ),
+}
+
+
+def manifest_sum(params: Params, name: str, labels: NDArray[np.int64]) -> str:
+    """The SHA-256 sum of a split's manifest."""
+    manifest = split(labels, **params.splits[name].model_dump())
+    return hashlib.sha256(manifest.to_csv(index=False, lineterminator="\n").encode()).hexdigest()
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_splits_never_drift(params: Params, name: str) -> None:
+    """On made labels every split is the one that it always was, whatever the libraries' versions."""
+    assert manifest_sum(params, name, np.tile(np.arange(10), 6_000)) == PINNED[name][0]
+
+
+@pytest.mark.parametrize("name", PINNED)
+def test_the_published_splits_never_drift(params: Params, real: Path, tmp_path: Path, name: str) -> None:
+    """On Fashion-MNIST's labels every split is the one that the committed results stand on."""
+    list(fetch("fashion_mnist", tmp_path, str(real)))
+    assert manifest_sum(params, name, read_part(tmp_path, "train").labels) == PINNED[name][1]
+
+
+def test_the_official_files_verify(real: Path, tmp_path: Path) -> None:
+    """The four official files have the sums that torchvision and this project carry."""
+    list(fetch("fashion_mnist", tmp_path, str(real)))
+    sums = {name: md5((tmp_path / name).read_bytes()) for name in NAMES}
+    assert sums == UNCOMPRESSED["fashion_mnist"]
+    assert np.bincount(read_part(tmp_path, "train").labels).tolist() == [6_000] * 10
+    assert np.bincount(read_part(tmp_path, "test").labels).tolist() == [1_000] * 10

@@ -1,0 +1,89 @@
+"""Selection, augmentation and scaling, against the operations that they stand for."""
+
+import torch
+
+from fashion.images import augmented, logits, padded, scaled
+
+IMAGES = torch.randint(0, 256, (40, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def varied(count: int, *, flip: bool = False, shift: int = 0, erase: int = 0, seed: int = 0) -> torch.Tensor:
+    """The first image, varied `count` times."""
+    index = torch.zeros(count, dtype=torch.int64)
+    return augmented(padded(IMAGES, shift), index, flip, shift, erase, torch.Generator().manual_seed(seed))
+
+
+def moved(image: torch.Tensor, down: int, right: int) -> torch.Tensor:
+    """The reference: rolled, what came round the edge made background."""
+    result = image.roll((down, right), (0, 1))
+    if down:
+        result[slice(0, down) if down > 0 else slice(down, None)] = 0
+    if right:
+        result[:, slice(0, right) if right > 0 else slice(right, None)] = 0
+    return result
+
+
+def test_scaling_is_linear() -> None:
+    """The darkest pixel becomes `black`, the lightest `white`, and 51, a fifth of the way, lies a fifth between."""
+    pixels = torch.tensor([[[0, 51, 255]]], dtype=torch.uint8)
+    torch.testing.assert_close(scaled(pixels, -0.1, 1.175), torch.tensor([[[[-0.1, 0.155, 1.175]]]]))
+
+
+def test_without_augmentation_images_are_picked_as_they_are() -> None:
+    """An index picks those images, in that order."""
+    index = torch.tensor([3, 1, 39])
+    picked = augmented(padded(IMAGES, 0), index, False, 0, 0, torch.Generator())
+    assert torch.equal(picked, IMAGES[index])
+
+
+def test_flipping_mirrors_every_second_image() -> None:
+    """Each image is itself or its mirror image, about half of them either."""
+    images = varied(2000, flip=True)
+    same = (images == IMAGES[0]).all((1, 2))
+    mirrored = (images == IMAGES[0].flip(1)).all((1, 2))
+    assert (same ^ mirrored).all()
+    assert 900 < same.sum() < 1100
+
+
+def test_shifting_reaches_every_place_alike() -> None:
+    """With a shift of 2 each of the 25 places is reached about as often, background coming in."""
+    images = varied(5000, shift=2)
+    counts = [
+        int((images == moved(IMAGES[0], down, right)).all((1, 2)).sum())
+        for down in range(-2, 3)
+        for right in range(-2, 3)
+    ]
+    assert sum(counts) == 5000
+    assert min(counts) > 140
+    assert max(counts) < 260
+
+
+def test_erasing_blanks_a_square_that_may_cross_the_edge() -> None:
+    """What is blanked is one square of the given side, cut off by the image's edges, anywhere."""
+    light = torch.full((1, 28, 28), 255, dtype=torch.uint8)
+    images = augmented(light, torch.zeros(3000, dtype=torch.int64), False, 0, 6, torch.Generator().manual_seed(0))
+    blank = images == 0
+    heights, widths = blank.any(2).sum(1), blank.any(1).sum(1)
+    assert torch.equal(blank.sum((1, 2)), heights * widths)
+    assert set(heights.tolist()) == set(widths.tolist()) == {3, 4, 5, 6}
+    assert blank.any(0).all()
+
+
+def test_every_image_has_draws_of_its_own() -> None:
+    """Two copies of one image in a batch differ as often as draws do."""
+    images = varied(500, flip=True, shift=2)
+    assert len({image.numpy().tobytes() for image in images}) == 50
+
+
+def test_the_same_draws_give_the_same_images() -> None:
+    """Augmentation depends on the generator alone."""
+    assert torch.equal(varied(50, flip=True, shift=2, erase=5), varied(50, flip=True, shift=2, erase=5))
+    assert not torch.equal(varied(50, shift=2, seed=1), varied(50, shift=2, seed=2))
+
+
+def test_logits_come_in_order_whatever_the_batches() -> None:
+    """More images than fit a batch give the logits that each image alone gives."""
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
+    images = IMAGES.repeat(30, 1, 1)
+    expected = network(images[-1:].reshape(1, 1, 28, 28) / 255.0)
+    torch.testing.assert_close(logits(network, images, 0.0, 1.0)[-1:], expected.detach())

@@ -1,0 +1,223 @@
+"""The architectures: exact to the parameter, and usable; the layers of 1998 against references."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from fashion import FashionError, weights
+from fashion.layers import CodeDistance, PartialConv2d, ScaledTanh, Subsampling
+from fashion.networks import build, count, load, summarise
+from fashion.params import Params
+from tests.conftest import ROOT
+
+KEYS = list(Params.load(ROOT / "params.yaml").models)
+PARAMETERS = {
+    "lenet5": (44_426, 44_426),
+    "alexnet": (7_954_122, 7_954_122),
+    "conv1_pool1": (607_818, 607_818),
+    "conv2_pool1": (644_746, 644_746),
+    "conv2_pool2": (857_738, 857_738),
+    "conv3_pool2": (894_666, 894_666),
+    "conv3_pool2_bn": (894_796, 894_926),
+    "conv4_pool2_bn": (484_172, 484_302),
+    "fcnn": (535_818, 535_818),
+    "cnn": (942_026, 942_026),
+    "fcnn_published": (535_818, 535_818),
+    "cnn_published": (942_026, 942_026),
+    "convnet": (1_413_834, 1_413_834),
+    "lenet5_1998": (60_000, 60_000),
+    "wide_dense": (29_306_282, 29_306_282),
+}
+SPLITS = {
+    "holdout_5k": ["convnet", "lenet5_1998"],
+    "holdout_6k": ["alexnet", "lenet5"],
+    "subset_20k": ["wide_dense"],
+}
+
+
+@pytest.mark.parametrize("key", PARAMETERS)
+def test_parameters_are_as_published(params: Params, key: str) -> None:
+    """Each architecture has exactly the published number of parameters, running statistics apart."""
+    assert count(build(params.models[key].layers)) == PARAMETERS[key]
+
+
+@pytest.mark.parametrize("key", PARAMETERS)
+def test_splits_are_as_published(params: Params, key: str) -> None:
+    """Each architecture trains on the published split: 48,000 images unless listed."""
+    published = next((split for split, keys in SPLITS.items() if key in keys), "holdout_12k")
+    assert params.models[key].split == published
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_a_step_reaches_every_weight(params: Params, key: str) -> None:
+    """Logits have one value a class, and the loss's gradient reaches each weight."""
+    network = build(params.models[key].layers)
+    output = network(torch.rand(4, 1, 28, 28))
+    assert output.shape == (4, 10)
+    functional.cross_entropy(output, torch.arange(4)).backward()
+    for name, weight in network.named_parameters():
+        assert weight.grad is not None, name
+        assert weight.grad.isfinite().all(), name
+        assert weight.grad.any(), name
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_weights_survive_a_file(params: Params, tmp_path: Path, key: str) -> None:
+    """A network read back from its file says the same of the same images, and knows what it is."""
+    row = params.models[key]
+    network = build(row.layers, row.init, seed=1).eval()
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes(weights.dumps(network.state_dict(), {"architecture": row.model_dump(mode="json"), "seed": 1}))
+    again, header = load(path)
+    images = torch.rand(3, 1, 28, 28)
+    assert torch.equal(again.eval()(images), network(images))
+    assert header["seed"] == 1
+
+
+def test_the_same_weights_give_the_same_file(params: Params) -> None:
+    """The bytes of a file depend on its content alone, whatever the memory layout."""
+    network = build(params.models["lenet5"].layers)
+    plain = weights.dumps(network.state_dict(), {"b": 1, "a": 2})
+    network.to(memory_format=torch.channels_last)
+    assert weights.dumps(network.state_dict(), {"b": 1, "a": 2}) == plain
+
+
+@pytest.mark.parametrize(("content", "expected"), [(None, "is not here"), (b"PK\3\4" * 20, "no weights file")])
+def test_a_file_that_holds_no_weights_is_told(tmp_path: Path, content: bytes | None, expected: str) -> None:
+    """A missing or foreign file is refused in one sentence."""
+    path = tmp_path / "weights.safetensors"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(FashionError, match=expected):
+        load(path)
+
+
+def test_weights_of_another_shape_are_refused(params: Params, tmp_path: Path) -> None:
+    """A file whose tensors are not those of its own architecture is no network."""
+    path = tmp_path / "weights.safetensors"
+    state = build(params.models["lenet5"].layers).state_dict()
+    path.write_bytes(weights.dumps(state, {"architecture": params.models["fcnn"].model_dump(mode="json")}))
+    with pytest.raises(FashionError, match="contradicts its own description"):
+        load(path)
+
+
+@pytest.mark.parametrize("key", ["fcnn", "cnn"])
+def test_published_recipes_train_the_same_layers(params: Params, key: str) -> None:
+    """A row with the published recipe has the layers of the row with ours."""
+    assert params.models[f"{key}_published"].layers == params.models[key].layers
+
+
+def test_published_weights_are_drawn_as_published(params: Params) -> None:
+    """fan_in_normal draws linear weights from N(0, 1/sqrt(fan_in)), zeroes their biases, and leaves convolutions."""
+    row = params.models["cnn_published"]
+    network, plain = build(row.layers, row.init, seed=3), build(row.layers, seed=3)
+    dense = network.get_submodule("dense1")
+    assert isinstance(dense, nn.Linear)
+    assert dense.weight.std().item() == pytest.approx(dense.in_features**-0.5, rel=0.01)
+    assert not dense.bias.any()
+    assert torch.equal(network.state_dict()["conv1.weight"], plain.state_dict()["conv1.weight"])
+
+
+def test_the_seed_draws_the_weights(params: Params) -> None:
+    """The same seed gives the same weights, another seed others."""
+    layers = params.models["lenet5"].layers
+    one, same, other = (build(layers, seed=seed).state_dict()["conv1.weight"] for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_lenet5_1998_is_the_papers(params: Params) -> None:
+    """Every layer has the trainable parameters that section II.B states."""
+    rows = {row.name: row.parameters for row in summarise(params.models["lenet5_1998"].layers) if row.parameters}
+    assert rows == {"c1": 156, "s2": 12, "c3": 1_516, "s4": 32, "c5": 48_120, "f6": 10_164}
+
+
+def test_lenet5_1998_connects_as_the_papers_table(params: Params) -> None:
+    """Each map of C3 sees the maps of S2 that table I marks."""
+    _, arguments = params.models["lenet5_1998"].layers["c3"]
+    layer = PartialConv2d(6, **arguments)
+    seen = [set(layer.sources[layer.targets == target].tolist()) for target in range(16)]
+    assert seen == [
+        *({0, 1, 2}, {1, 2, 3}, {2, 3, 4}, {3, 4, 5}, {0, 4, 5}, {0, 1, 5}),
+        *({0, 1, 2, 3}, {1, 2, 3, 4}, {2, 3, 4, 5}, {0, 3, 4, 5}, {0, 1, 4, 5}, {0, 1, 2, 5}),
+        *({0, 1, 3, 4}, {1, 2, 4, 5}, {0, 2, 3, 5}, {0, 1, 2, 3, 4, 5}),
+    ]
+
+
+def test_lenet5_1998_pads_with_background(params: Params) -> None:
+    """The padding has the value that the background becomes."""
+    row = params.models["lenet5_1998"]
+    assert row.layers["pad"] == ("ConstantPad2d", {"padding": 2, "value": row.pixels.black})
+
+
+def test_a_partial_convolution_is_the_sum_over_its_connections() -> None:
+    """Each map is the bias plus a one-map convolution for each map that it sees."""
+    layer = PartialConv2d(3, kernel_size=2, connections={"first": "01", "rest": "2 012"})
+    maps = torch.rand(2, 3, 5, 5)
+    single = [
+        functional.conv2d(maps[:, source : source + 1], layer.weight[pair][None, None])
+        for pair, source in enumerate([0, 1, 2, 0, 1, 2])
+    ]
+    expected = torch.cat([single[0] + single[1], single[2], single[3] + single[4] + single[5]], 1)
+    assert torch.allclose(layer(maps), expected + layer.bias[:, None, None], atol=1e-6)
+
+
+def test_subsampling_weighs_the_sum_of_each_block() -> None:
+    """Four pixels of 1, 2, 3 and 4 with coefficient 0.5 and bias 1 give 6."""
+    layer = Subsampling(1, kernel_size=2)
+    with torch.no_grad():
+        layer.weight.fill_(0.5)
+        layer.bias.fill_(1.0)
+    assert layer(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])).item() == 6.0
+
+
+def test_the_squashing_function_keeps_one() -> None:
+    """1.7159 tanh(2a/3) maps 1 to 1 and -1 to -1, which is why the paper chose its constants."""
+    assert ScaledTanh()(torch.tensor([1.0, -1.0])).tolist() == pytest.approx([1.0, -1.0], abs=1e-4)
+
+
+def test_codes_are_far_apart_and_the_nearest_wins() -> None:
+    """Any two codes differ in 40 places or more of 84, and features equal to a code are at distance 0 from it."""
+    layer = CodeDistance(84, classes=10)
+    output = layer(layer.codes)
+    assert torch.equal(output.argmax(1), torch.arange(10))
+    assert torch.equal(output.diagonal(), torch.zeros(10))
+    different = -output / 4  # a place that differs adds 2 squared
+    assert different[~torch.eye(10, dtype=torch.bool)].min() >= 40
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        ({"a": ("Conv3d", {})}, "layers.a: there is no layer 'Conv3d': did you mean Conv2d?"),
+        ({"a": ("Conv2d", {"kernel_size": 3})}, "layers.a: Conv2d does not take"),
+        ({"a": ("Conv2d", {"out_channels": 4, "kernel_size": 29})}, "layers.a: Conv2d does not fit on (1, 28, 28)"),
+        ({"a": ("Flatten", {}), "b": ("MaxPool2d", {"kernel_size": 2})}, "layers.b: MaxPool2d does not fit on (784,)"),
+        ({"a": ("Flatten", {})}, "layers.a gives (784,) values an image; the last must give 10."),
+        ({"a": ("Linear", {"out_features": -1})}, "layers.a: Linear does not take"),
+        ({"a": ("Dropout", {"p": 2})}, "layers.a: Dropout does not take"),
+        ({"a": ("PartialConv2d", {"kernel_size": 3, "connections": {"x": "7"}})}, "a map beyond the 1 there are"),
+    ],
+)
+def test_impossible_layers_are_told(layers: dict[str, tuple[str, dict[str, object]]], expected: str) -> None:
+    """A layer that is unknown or does not fit is named, with what is wrong, in one sentence."""
+    with torch.device("meta"), pytest.raises(FashionError) as caught:
+        build(layers)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_network_of_any_size_is_checked_without_memory() -> None:
+    """On the meta device a network of terabytes has its parameters counted."""
+    with torch.device("meta"):
+        network = build(
+            {
+                "flatten": ("Flatten", {}),
+                "a": ("Linear", {"out_features": 10**10}),
+                "b": ("Linear", {"out_features": 10}),
+            }
+        )
+    assert count(network)[0] == (784 + 1) * 10**10 + (10**10 + 1) * 10

@@ -1,0 +1,129 @@
+"""params.yaml: what it may say, what people are told when it is wrong, and how -S changes it."""
+
+import re
+from pathlib import Path
+
+import pytest
+from dvc.utils.serialize import modify_yaml
+from pydantic import ValidationError
+
+from fashion import FashionError
+from fashion.advice import dangling, sentence
+from fashion.params import Params
+from tests.conftest import ROOT
+
+TEXT = (ROOT / "params.yaml").read_text()
+
+
+def told(tmp_path: Path, old: str, new: str) -> str:
+    """What people are told of params.yaml after a change."""
+    path = tmp_path / "params.yaml"
+    assert old in TEXT
+    path.write_text(TEXT.replace(old, new, 1))
+    try:
+        return dangling(Params.load(path)) or "nothing"
+    except ValidationError as error:
+        return sentence(error)
+    except FashionError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("seed: 0", "sed: 0", "sed is not a setting: did you mean seed?"),
+        ("seed: 0\n\ndata", "\ndata", "seed is missing."),
+        ("seed: 0", "seed: zero", "seed is 'zero': it must be a valid integer."),
+        ("seed: 0", "seed: true", "seed is True: it must be a valid integer."),
+        ("model: lenet5", "model: lenet", "model names 'lenet', which does not exist: did you mean lenet5?"),
+        ("dataset: fashion_mnist", "dataset: fashion", "data.dataset is 'fashion': did you mean fashion_mnist?"),
+        ("batch_size: 128", "batchsize: 128", "train.batchsize is not a setting: did you mean batch_size?"),
+        ("batch_size: 128", "batch_size: 0", "train.batch_size is 0: it must be greater than 0."),
+        ("optimizer: adamw", "optimizer: adamx", "train.optimizer is 'adamx': did you mean adam?"),
+        ("learning_rate: 0.002", "learning_rate: .inf", "train.learning_rate is inf: it must be a finite number."),
+        ("  threads: auto", "  threads: none", "gpu.threads is 'none': it must be auto or a positive number."),
+        ("processes: 1", "processes: 2", "gpu.processes is 2: it must be less than or equal to 1."),
+        ("train: {epochs: 25}", "train: {epochs: 0}", "models.lenet5.train.epochs is 0: it must be greater than 0."),
+        ("train: {epochs: 25}", "train: {}", "models.lenet5.train.epochs is missing."),
+        (
+            "train: {epochs: 25}",
+            "train: {epoch: 2}",
+            "models.lenet5.train.epoch is not a setting: did you mean epochs?",
+        ),
+        ("split: holdout_6k", "split: holdout_7k", "models.lenet5.split names 'holdout_7k'"),
+        ("tanh1: Tanh", "tanh1: [Tanh]", "models.lenet5.layers.tanh1 is ['Tanh']: it must be a layer's class"),
+        ("  lenet5:\n    split", "  LeNet-5:\n    split", "models.LeNet-5 is no name: lower-case letters"),
+        ("train: 54000", "train: 54001", "splits.holdout_6k is"),
+        ("repeats: {}", "repeats: {lenet: 5}", "repeats.lenet names 'lenet', which does not exist"),
+        ("model: lenet5", "model: [", "is no YAML"),
+        ("seed: 0", "seed: 0\nseed: 1", "is no YAML"),
+        (TEXT, "", "must be a valid dictionary"),
+        (TEXT, "models: 3\ntrain: {}\n", "model is missing."),
+    ],
+)
+def test_a_wrong_setting_is_told_in_one_sentence(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    """One line names the key and what would be right; settings that are valid YAML come with the way back."""
+    message = told(tmp_path, old, new)
+    assert expected in message
+    assert "\n" not in message
+    assert "git restore" in message or "YAML" in message
+
+
+def test_the_settings_are_right(params: Params) -> None:
+    """The committed file is valid and every name in it refers to something."""
+    assert dangling(params) is None
+    assert len(params.models) >= 15
+
+
+def test_a_missing_file_is_told(tmp_path: Path) -> None:
+    """Without params.yaml one is told where to be."""
+    with pytest.raises(FashionError, match="run the command in the project's root"):
+        Params.load(tmp_path / "params.yaml")
+
+
+def test_an_architecture_overrides_the_common_recipe(params: Params) -> None:
+    """A row's own `train` is laid over the common one, key by key, at every depth."""
+    recipe = params.models["alexnet"].train
+    assert (recipe.learning_rate, recipe.batch_size) == (0.0005, 128)
+    assert recipe.augment.model_dump() == {"flip": True, "shift": 1, "erase": 0}
+
+
+def test_published_numbers_belong_to_fashion_mnist(params: Params) -> None:
+    """On another data set no published number is compared with."""
+    assert params.claims("lenet5") == {"test_accuracy": 0.883}
+    assert params.claims("lenet5_1998") == {}
+    other = params.model_copy(update={"data": params.data.model_copy(update={"dataset": "mnist"})})
+    assert other.claims("lenet5") == {}
+
+
+def test_a_change_that_changes_nothing_leaves_the_file_as_it_is(tmp_path: Path) -> None:
+    """DVC's reader and writer give back the very bytes, so that -S never reformats the file."""
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT)
+    with modify_yaml(path):
+        pass
+    assert path.read_text() == TEXT
+
+
+@pytest.mark.parametrize(
+    ("keys", "value"),
+    [
+        (["model"], "alexnet"),
+        (["models", "lenet5", "layers", "conv1", "Conv2d", "out_channels"], 8),
+        (["models", "alexnet", "train", "augment", "shift"], 2),
+        (["train", "learning_rate"], 0.1),
+    ],
+)
+def test_one_override_changes_one_line(tmp_path: Path, keys: list[str], value: object) -> None:
+    """What -S model=alexnet does to the file is one changed line."""
+    path = tmp_path / "params.yaml"
+    path.write_text(TEXT)
+    with modify_yaml(path) as content:
+        section = content
+        for key in keys[:-1]:
+            section = section[key]
+        section[keys[-1]] = value
+    before, after = TEXT.splitlines(), path.read_text().splitlines()
+    changed = [new for old, new in zip(before, after, strict=True) if old != new]
+    assert len(changed) == 1
+    assert re.search(rf"{keys[-1]}: {value}", changed[0])

@@ -1,0 +1,74 @@
+"""Scores, against cases computed by hand."""
+
+import math
+
+import numpy as np
+import pytest
+
+from fashion import scores
+
+TRUTH = np.array([0, 0, 1, 1, 2])
+PROBABILITIES = np.array(
+    [
+        [0.8, 0.1, 0.1],
+        [0.3, 0.6, 0.1],
+        [0.05, 0.9, 0.05],
+        [0.2, 0.1, 0.7],
+        [0.25, 0.25, 0.5],
+    ]
+)
+
+
+def test_accuracy_and_loss() -> None:
+    """Three of five are right, and the loss is the mean of minus the logarithms of the true classes' chances."""
+    found = scores.accuracy(TRUTH, PROBABILITIES)
+    assert (found["accuracy"], found["correct"], found["images"]) == (0.6, 3, 5)
+    assert found["loss"] == pytest.approx(-sum(map(math.log, (0.8, 0.3, 0.9, 0.1, 0.5))) / 5)
+
+
+def test_the_interval_is_wilsons() -> None:
+    """The ends are where the observed share lies 1.96 standard errors of that end away."""
+    low, high = scores.accuracy(TRUTH, PROBABILITIES)["interval"]
+    for end in (low, high):
+        assert abs(0.6 - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / 5))
+
+
+def test_per_class_scores() -> None:
+    """Class 1: two predicted, one of them right, of two there are."""
+    table = scores.per_class(TRUTH, PROBABILITIES.argmax(1), ["a", "b", "c"])
+    assert table[1] == {"class": "b", "precision": 0.5, "recall": 0.5, "f1": 0.5, "images": 2}
+    assert [row["images"] for row in table] == [2, 2, 1]
+
+
+def test_a_class_that_is_never_predicted_scores_zero() -> None:
+    """No division by zero, no warning."""
+    table = scores.per_class(np.array([0, 1]), np.array([0, 0]), ["a", "b"])
+    assert table[1] == {"class": "b", "precision": 0.0, "recall": 0.0, "f1": 0.0, "images": 1}
+
+
+def test_calibration_and_its_error() -> None:
+    """Confidences 0.5 to 0.9 fall into bins of their own, and the error weighs the distances by images."""
+    bins = scores.calibration(TRUTH, PROBABILITIES)
+    assert [(row["confidence"], row["accuracy"], row["images"]) for row in bins] == [
+        (pytest.approx(confidence), right, 1)
+        for confidence, right in ((0.5, 1.0), (0.6, 0.0), (0.7, 0.0), (0.8, 1.0), (0.9, 1.0))
+    ]
+    expected = (0.5 + 0.6 + 0.7 + 0.2 + 0.1) / 5
+    assert scores.expected_calibration_error(bins) == pytest.approx(expected)
+
+
+def test_certainty_falls_into_the_last_bin() -> None:
+    """A confidence of exactly 1 has a bin."""
+    assert scores.calibration(np.array([0]), np.array([[1.0, 0.0]])) == [
+        {"confidence": 1.0, "accuracy": 1.0, "images": 1}
+    ]
+
+
+def test_worst_mistakes_come_most_confident_first() -> None:
+    """Only wrong predictions, by confidence, no more than asked for."""
+    worst = scores.worst_mistakes(TRUTH, PROBABILITIES, most=5)
+    assert worst == [
+        {"index": 3, "truth": 1, "prediction": 2, "confidence": 0.7},
+        {"index": 1, "truth": 0, "prediction": 1, "confidence": 0.6},
+    ]
+    assert scores.worst_mistakes(TRUTH, PROBABILITIES, most=1) == worst[:1]

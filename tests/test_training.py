@@ -1,0 +1,154 @@
+"""The engine, against a plain PyTorch loop and against itself."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from fashion import FashionError
+from fashion.data import Part
+from fashion.hardware import Hardware, choose
+from fashion.networks import build
+from fashion.params import Architecture, Params
+from fashion.training import Epoch, learning_rate, make_optimizer, snapshot, steps_per_epoch, train
+
+FP32 = {"precision": "fp32", "threads": 1}
+
+
+def hardware(**changes: Any) -> Hardware:
+    """The CPU with one thread, in full precision unless told otherwise."""
+    settings = {"device": "cpu", "compile": False, "channels_last": True, "deterministic": True, **FP32, **changes}
+    return choose(**settings)
+
+
+def row(params: Params, key: str = "lenet5", **changes: Any) -> Architecture:
+    """An architecture with parts of its recipe changed."""
+    architecture = params.models[key]
+    return architecture.model_copy(update={"train": architecture.train.model_copy(update=changes)})
+
+
+def run(architecture: Architecture, part: Part, seed: int = 0, **changes: Any) -> tuple[list[Epoch], nn.Module]:
+    """Train on the first 1,000 images, validate on the rest."""
+    network = build(architecture.layers, architecture.init, seed)
+    cut = (part.take(np.arange(1000)), part.take(np.arange(1000, len(part.labels))))
+    return list(train(network, *cut, architecture, seed, hardware(**changes))), network
+
+
+def test_an_epoch_equals_a_plain_loop(params: Params, digits: Part) -> None:
+    """The engine's weights after two epochs are those of the loop that everyone writes, on the same batches."""
+    architecture = row(
+        params, epochs=2, batch_size=64, optimizer="adam", weight_decay=0.0, schedule="constant", warmup=0.0
+    )
+    _, network = run(architecture, digits, channels_last=False)
+
+    plain = build(architecture.layers, seed=0)
+    optimizer = torch.optim.Adam(plain.parameters(), lr=architecture.train.learning_rate)
+    images, labels = torch.tensor(digits.images[:1000]) / 255, torch.tensor(digits.labels[:1000])
+    for epoch in (1, 2):
+        drawn = int(np.random.SeedSequence([0, epoch]).generate_state(1)[0])
+        order = torch.randperm(1000, generator=torch.Generator().manual_seed(drawn))
+        for start in range(0, 1000 - 64 + 1, 64):
+            index = order[start : start + 64]
+            loss = functional.cross_entropy(plain(images[index].unsqueeze(1)), labels[index])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    for name, weight in plain.state_dict().items():
+        torch.testing.assert_close(network.state_dict()[name], weight, atol=2e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_same_seed_gives_the_same_bits(params: Params, digits: Part, precision: str) -> None:
+    """Two trainings agree in every weight and every number of their history; another seed does not."""
+    architecture = row(params, "cnn", epochs=2)
+    (first, one), (second, same), (_, other) = (
+        run(architecture, digits, seed, precision=precision) for seed in (0, 0, 1)
+    )
+    assert first == second
+    assert all(torch.equal(weight, same.state_dict()[name]) for name, weight in one.state_dict().items())
+    assert not torch.equal(one.state_dict()["conv1.weight"], other.state_dict()["conv1.weight"])
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "nadam", "sgd"])
+def test_every_optimizer_learns(params: Params, digits: Part, optimizer: str) -> None:
+    """Eight epochs on a thousand digits beat 80 % on images not trained on."""
+    rate = 0.05 if optimizer == "sgd" else 0.003
+    architecture = row(params, epochs=8, batch_size=50, optimizer=optimizer, learning_rate=rate, weight_decay=0.0)
+    epochs, _ = run(architecture, digits)
+    assert epochs[-1].validation_accuracy > 0.8
+
+
+def test_the_record_says_what_the_weights_do(params: Params, digits: Part) -> None:
+    """An epoch's validation figures are those of the network at that moment, and `best` marks each new best."""
+    epochs, network = run(row(params, epochs=6), digits)
+    images, labels = torch.tensor(digits.images[1000:]), torch.tensor(digits.labels[1000:])
+    with torch.no_grad():
+        output = network.eval()(images.unsqueeze(1) / 255)
+    assert epochs[-1].validation_accuracy == pytest.approx((output.argmax(1) == labels).float().mean().item())
+    assert epochs[-1].validation_loss == pytest.approx(functional.cross_entropy(output, labels).item(), rel=1e-4)
+    scores = [(epoch.validation_accuracy, -epoch.validation_loss) for epoch in epochs]
+    assert [epoch.best for epoch in epochs] == [
+        score > max([(-1.0, 0.0), *scores[:i]]) for i, score in enumerate(scores)
+    ]
+
+
+def test_a_snapshot_stays_when_training_goes_on(params: Params) -> None:
+    """Kept weights are a copy."""
+    network = build(params.models["lenet5"].layers)
+    kept = snapshot(network)
+    before = kept["conv1.weight"].clone()
+    with torch.no_grad():
+        next(network.parameters()).zero_()
+    assert torch.equal(kept["conv1.weight"], before)
+
+
+def test_a_diverged_training_is_told(params: Params, digits: Part) -> None:
+    """A loss that is no number ends training with the cure."""
+    with pytest.raises(FashionError, match="lower the learning rate"):
+        run(row(params, "fcnn", epochs=1, optimizer="sgd", learning_rate=1e30, warmup=0.0), digits)
+
+
+def test_label_smoothing_keeps_the_loss_up(params: Params, digits: Part) -> None:
+    """A smoothed target of 0.2 has an entropy that no network gets below."""
+    rough, smooth = (
+        run(row(params, epochs=10, label_smoothing=value), digits)[0][-1].train_loss for value in (0.0, 0.2)
+    )
+    assert smooth > rough
+    assert smooth > 0.69  # the entropy of 0.82 once and 0.02 nine times
+
+
+def test_weight_decay_shrinks_weights(params: Params, digits: Part) -> None:
+    """With decay the weights end smaller."""
+    free, decayed = (run(row(params, epochs=5, weight_decay=decay), digits)[1] for decay in (0.0, 5.0))
+    assert decayed.state_dict()["conv3.weight"].norm() < free.state_dict()["conv3.weight"].norm()
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [1 / 3, 2 / 3, 1, 1, 1, 1, 1, 1, 1, 1]),
+        ("linear", [1 / 3, 2 / 3, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8]),
+        ("cosine", [1 / 3, 2 / 3, 1, 0.961940, 0.853553, 0.691342, 0.5, 0.308658, 0.146447, 0.038060]),
+    ],
+)
+def test_rates_follow_the_schedule(params: Params, schedule: str, expected: list[float]) -> None:
+    """Ten steps with a fifth of warm-up: two rising steps, then the schedule from its top, never zero."""
+    recipe = row(params, learning_rate=1.0, warmup=0.2, schedule=schedule).train
+    assert [learning_rate(recipe, step, 10) for step in range(10)] == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("images", "steps"), [(1000, 7), (128, 1), (5, 1)])
+def test_an_epoch_has_whole_batches(params: Params, images: int, steps: int) -> None:
+    """What does not fill a batch of 128 sits out, unless there is nothing else."""
+    assert steps_per_epoch(images, params.models["lenet5"].train) == steps
+
+
+def test_weight_decay_reaches_the_optimizer(params: Params) -> None:
+    """Every optimizer carries the recipe's weight decay."""
+    network = build(params.models["lenet5"].layers)
+    for name in ("adam", "adamw", "nadam", "sgd"):
+        optimizer = make_optimizer(network, row(params, optimizer=name, weight_decay=0.3).train)
+        assert optimizer.param_groups[0]["weight_decay"] == 0.3

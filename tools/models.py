@@ -1,0 +1,84 @@
+"""Tool models: what architectures there are, and of what they are made."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from fashion.params import Params
+
+
+def models(
+    key: Annotated[str | None, typer.Argument(help="A key of `models`, for its layers.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="A list of objects instead of a table.")] = False,
+) -> None:
+    """List the architectures with their parameters, splits and published numbers, or one with its layers.
+
+    Example: python -m tools models lenet5
+    """
+    from fashion.params import Params
+
+    params = Params.load()
+    rows = _layers(params, key) if key else _architectures(params)
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
+        return
+    _show(rows if key else [_flat(row) for row in rows])
+    if key:
+        typer.echo(f"{sum(row['parameters'] for row in rows):,} trainable parameters")
+
+
+def _architectures(params: "Params") -> list[dict[str, Any]]:
+    import torch
+
+    from fashion.networks import build, count
+
+    rows = []
+    with torch.device("meta"):
+        for key, row in params.models.items():
+            parameters, total = count(build(row.layers))
+            claim = params.published.get(key)
+            published = claim.model_dump(exclude_none=True) if claim else {}
+            rows.append({"key": key, "parameters": parameters, "total_parameters": total, "split": row.split})
+            rows[-1]["published"] = published
+    return rows
+
+
+def _layers(params: "Params", key: str) -> list[dict[str, Any]]:
+    from fashion.networks import summarise
+
+    layers = summarise(params.architecture(key).layers)
+    return [
+        {
+            "layer": layer.name,
+            "class": layer.kind,
+            "output": "x".join(map(str, layer.shape)),
+            "parameters": layer.parameters,
+        }
+        for layer in layers
+    ]
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A row with its published accuracies as text and their source beside it."""
+    claim = row["published"]
+    accuracies = [
+        f"{name.removesuffix('_accuracy')} {x:.2%}" for name, x in claim.items() if name.endswith("_accuracy")
+    ]
+    return row | {"published": ", ".join(accuracies), "source": claim.get("source", "")}
+
+
+def _show(rows: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name, value in rows[0].items():
+        table.add_column(name, justify="right" if isinstance(value, int) else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(f"{value:,}" if isinstance(value, int) else value for value in row.values()))
+    console = Console()
+    # A file or a pipe takes lines of any length.
+    console.width = console.width if console.is_terminal else 200
+    console.print(table)
