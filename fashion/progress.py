@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
-from fashion.training import Epoch
+if TYPE_CHECKING:
+    from fashion.training import Epoch
 
 
 def step_bar(steps: int) -> "tqdm[Any]":
@@ -14,11 +15,11 @@ def step_bar(steps: int) -> "tqdm[Any]":
     return tqdm(total=steps, unit="step", disable=None, leave=False)
 
 
-def epoch_lines(epochs: int) -> Callable[[Epoch], str]:
+def epoch_lines(epochs: int) -> Callable[["Epoch"], str]:
     """A function that says in one line what an epoch gave and how long the rest will take, timed from now."""
     started = time.monotonic()
 
-    def line(epoch: Epoch) -> str:
+    def line(epoch: "Epoch") -> str:
         left = (time.monotonic() - started) / epoch.number * (epochs - epoch.number)
         best = "*" if epoch.best else " "
         return (

@@ -1,5 +1,6 @@
 """Stage train: one architecture's weights and the history of their making."""
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -30,11 +31,11 @@ def train(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> Non
     network = build(row.layers, row.init, params.seed)
     typer.echo(f"{key}: {count(network)[0]:,} parameters, {len(parts[0].labels):,} images, {hardware.why}")
 
-    folder = f"metrics/train/{key}"
+    started = time.monotonic()
     bar = step_bar(row.train.epochs * training.steps_per_epoch(len(parts[0].labels), row.train))
     line = epoch_lines(row.train.epochs)
     kept: tuple[int, dict[str, torch.Tensor]] = 0, {}
-    with bar, Live(folder, save_dvc_exp=False, report=None, dvcyaml=None) as live:
+    with bar, Live(f"metrics/train/{key}", save_dvc_exp=False, report=None, dvcyaml=None) as live:
         for epoch in training.train(network, *parts, row, params.seed, hardware, bar.update):
             bar.write(line(epoch))
             live.step = epoch.number
@@ -54,4 +55,5 @@ def train(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> Non
         "epoch": kept[0],
     }
     write_bytes(Path(f"models/{key}.safetensors"), weights.dumps(kept[1], header))
-    typer.echo(f"{key}: kept the weights of epoch {kept[0]}, the best on validation")
+    elapsed = time.monotonic() - started
+    typer.echo(f"{key}: trained in {elapsed:.0f} s; kept the weights of epoch {kept[0]}, the best on validation")

@@ -75,9 +75,9 @@ class Workspace:
         assert (done.returncode != 0) == fails, f"{command} exited with {done.returncode}:\n{done.stdout}"
         return done.stdout
 
-    def stages(self, *command: str) -> list[str]:
+    def stages(self, *command: str, fails: bool = False) -> list[str]:
         """Run a dvc command there and return the stages that it ran, sorted, without their files."""
-        lines = self.run("dvc", *command).splitlines()
+        lines = self.run("dvc", *command, fails=fails).splitlines()
         return sorted(
             line.split("'")[1].removeprefix("models/dvc.yaml:") for line in lines if line.startswith("Running")
         )

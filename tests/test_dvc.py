@@ -1,0 +1,179 @@
+"""The pipeline as people use it: real dvc, in copies of the project, on `digits`."""
+
+import csv
+import json
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Workspace
+
+
+@pytest.fixture(scope="module")
+def first(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[str]]:
+    """A copy on `digits`, one epoch for each architecture, one thread, after `dvc repro`; and what that ran."""
+    workspace = checkout.copy(tmp_path_factory.mktemp("first") / "project")
+    workspace.replace("params.yaml", "dataset: fashion_mnist", "dataset: digits")
+    workspace.replace("params.yaml", "  threads: auto", "  threads: 1")
+    params = workspace.folder / "params.yaml"
+    params.write_text(re.sub(r"epochs: \d+", "epochs: 1", params.read_text()))
+    ran = workspace.stages("repro")
+    workspace.commit("lenet5 on digits")
+    return workspace, ran
+
+
+@pytest.fixture(scope="module")
+def finished(first: tuple[Workspace, list[str]]) -> Workspace:
+    """The same with fcnn evaluated too, committed; to be copied, not changed."""
+    workspace, _ = first
+    workspace.stages("repro", "models/dvc.yaml:evaluate@fcnn")
+    workspace.commit("fcnn on digits")
+    return workspace
+
+
+@pytest.fixture
+def workspace(finished: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of the finished run to change."""
+    return finished.copy(tmp_path / "project")
+
+
+def read(workspace: Workspace, file: str) -> Any:
+    """A JSON file of the workspace."""
+    return json.loads((workspace.folder / file).read_text())
+
+
+def test_repro_builds_the_chosen_model_and_nothing_else(first: tuple[Workspace, list[str]]) -> None:
+    """`dvc repro` runs the shared stages and the chain of lenet5."""
+    workspace, ran = first
+    splits = ["split@holdout_12k", "split@holdout_5k", "split@holdout_6k", "split@subset_20k"]
+    assert ran == sorted(["check", "download", *splits, "train@lenet5", "evaluate@lenet5", "report"])
+    report = read(workspace, "metrics/report.json")
+    assert (report["model"], report["split"], report["parameters"]) == ("lenet5", "holdout_6k", 44_426)
+    with (workspace.folder / "plots/curves.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1"]
+
+
+def test_repro_again_runs_nothing_and_leaves_git_clean(workspace: Workspace) -> None:
+    """What is up to date is not computed again, and all that git must hold was committed."""
+    assert workspace.stages("repro") == []
+    assert workspace.run("git", "status", "--porcelain") == ""
+
+
+def test_a_forced_training_gives_the_same_bytes(workspace: Workspace) -> None:
+    """Every stage run again gives the outputs that the locks know, pictures included."""
+    assert len(workspace.stages("repro", "--force")) == 9
+    assert workspace.run("git", "status", "--porcelain") == ""
+
+
+def test_an_experiment_trains_the_other_model_alone(workspace: Workspace) -> None:
+    """`exp run -S model=alexnet` trains AlexNet alone; metrics diff and plots diff compare it with before."""
+    ran = workspace.stages("exp", "run", "-S", "model=alexnet", "-S", "models.alexnet.train.batch_size=256", fails=True)
+    assert ran == []  # a -S on a key that is not there is refused
+    ran = workspace.stages("exp", "run", "-S", "model=alexnet", "-S", "models.alexnet.train.learning_rate=0.001")
+    assert ran == ["check", "evaluate@alexnet", "report", "train@alexnet"]
+    changed = workspace.run("git", "diff", "--unified=0", "params.yaml").splitlines()
+    assert [line for line in changed if re.match(r"\+ *\w", line)] == ["+model: alexnet", "+      learning_rate: 0.001"]
+
+    difference = json.loads(workspace.run("dvc", "metrics", "diff", "--json"))["metrics/report.json"]
+    assert difference["parameters"] == {"old": 44_426, "new": 7_954_122, "diff": 7_909_696}
+    assert difference["model"]["new"] == "alexnet"
+    plots = json.loads(workspace.run("dvc", "plots", "diff", "--json", "HEAD"))["data"]
+    assert {"accuracy", "loss", "confusion", "calibration"} <= set(plots)
+    for name in ("accuracy", "calibration"):
+        assert {revision for plot in plots[name] for revision in plot["revisions"]} == {"HEAD", "workspace"}
+    rows = json.loads(workspace.run("dvc", "exp", "show", "--json"))
+    assert len(rows) == 2
+
+
+def test_a_queue_trains_each_model(workspace: Workspace) -> None:
+    """A sweep over two models gives two experiments, each reporting its own."""
+    workspace.run("dvc", "exp", "run", "--queue", "-S", "model=fcnn,cnn")
+    workspace.run("dvc", "queue", "start")
+    for _ in range(180):
+        status = workspace.run("dvc", "queue", "status")
+        if not re.search("Queued|Running", status):
+            break
+        time.sleep(1)
+    assert status.count("Success") == 2
+    rows = csv.DictReader(workspace.run("dvc", "exp", "show", "--csv").splitlines())
+    assert {row["metrics/report.json:model"] for row in rows if row["State"]} == {"fcnn", "cnn"}
+
+
+def test_a_temporary_run_works_outside_the_workspace(workspace: Workspace) -> None:
+    """`exp run --temp` reports its model as an experiment and leaves the files here alone."""
+    ran = workspace.stages("exp", "run", "--temp", "--name", "beside", "-S", "model=fcnn")
+    assert "report" in ran
+    assert "train@fcnn" not in ran
+    assert workspace.run("git", "status", "--porcelain") == ""
+    workspace.run("dvc", "exp", "branch", "beside", "kept")
+    assert json.loads(workspace.run("git", "show", "kept:metrics/report.json"))["model"] == "fcnn"
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "expected"),
+    [
+        ("params.yaml", "dense1: {Linear: {out_features: 512}}", "dense1: {Linear: {out_features: 500}}", "one model"),
+        ("params.yaml", "test_accuracy: 0.883", "test_accuracy: 0.884", "report"),
+        ("params.yaml", "  device: auto", "  device: cpu", "nothing"),
+        ("fashion/charts.py", "fontsize=8", "fontsize=9", "charts"),
+        ("fashion/progress.py", "left", "to go", "nothing"),
+        ("params.yaml", "  batch_size: 128", "  batch_size: 64", "every model"),
+        ("fashion/training.py", "momentum=0.9", "momentum=0.8", "every model"),
+    ],
+)
+def test_a_change_runs_what_it_touches(workspace: Workspace, file: str, old: str, new: str, expected: str) -> None:
+    """A layer retrains its model, a shared setting all; a chart, a published number, a device retrain none."""
+    models = {"one model": {"fcnn"}, "every model": {"fcnn", "lenet5"}}.get(expected, set())
+    stages = {f"train@{model}" for model in models} | ({"check"} if file == "params.yaml" else set())
+    stages |= {"report": {"report"}, "charts": {"download", "report"}}.get(expected, set())
+    workspace.replace(file, old, new)
+    trained = ["models/dvc.yaml:evaluate@fcnn", "models/dvc.yaml:evaluate@lenet5", "report"]
+    ran = workspace.stages("repro", "--dry", *trained)
+    assert {stage for stage in ran if not stage.startswith("evaluate")} == stages
+
+
+def test_a_changed_chart_is_drawn_and_nothing_trained(workspace: Workspace) -> None:
+    """After an edit of the charts the pictures are drawn anew, and what does not show them stays."""
+    workspace.replace("fashion/charts.py", "fontsize=8", "fontsize=9")
+    assert workspace.stages("repro") == ["download", "report"]
+
+
+def test_a_wrong_model_name_is_told_and_undone(workspace: Workspace) -> None:
+    """Nothing but the check runs, the message names the model meant and the cure, and the cure works."""
+    output = workspace.run("dvc", "exp", "run", "-S", "model=alexnett", fails=True)
+    assert re.findall(r"Running stage '(.*)'", output) == ["check"]
+    assert "model names 'alexnett', which does not exist: did you mean alexnet?" in output
+    assert "Traceback" not in output
+    workspace.run("git", "restore", "params.yaml")
+    assert workspace.stages("repro") == []
+
+
+def test_repeats_and_leaderboard(workspace: Workspace) -> None:
+    """Two more seeds of lenet5 and the evaluated models make a leaderboard, from what git holds."""
+    workspace.replace("params.yaml", "repeats: {}", "repeats: {lenet5: 2}")
+    assert workspace.stages("repro", "models/dvc.yaml:repeat@lenet5") == ["check", "repeat@lenet5"]
+    assert list(read(workspace, "metrics/repeat/lenet5.json")) == ["1", "2"]
+    assert workspace.stages("repro", "--single-item", "models/dvc.yaml:leaderboard") == ["leaderboard"]
+    board = read(workspace, "metrics/leaderboard.json")
+    assert {"lenet5", "fcnn"} <= set(board)
+    assert board["lenet5"]["repeats"]["seeds"] == 2
+    assert board["lenet5"]["published"] == {}  # published numbers are of Fashion-MNIST
+    accuracy = read(workspace, "metrics/evaluate/fcnn.json")["test"]["accuracy"]
+    assert board["fcnn"]["test_accuracy"] == accuracy
+    with (workspace.folder / "metrics/leaderboard.csv").open() as file:
+        ranks = [float(row["test_accuracy"]) for row in csv.DictReader(file)]
+    assert ranks == sorted(ranks, reverse=True)
+
+
+def test_git_alone_shows_results(workspace: Workspace) -> None:
+    """Without a cache, plots and metrics of a commit are all there."""
+    clone = Workspace(workspace.folder.parent / "clone")
+    workspace.run("git", "clone", "--quiet", ".", str(clone.folder))
+    assert "lenet5" in clone.run("dvc", "metrics", "show")
+    plots = json.loads(clone.run("dvc", "plots", "show", "--json"))["data"]
+    assert {"accuracy", "loss", "confusion", "calibration", "plots/mistakes.png", "plots/samples.png"} <= set(plots)
+    dry = clone.run("dvc", "repro", "--dry", "--allow-missing")
+    assert "Running stage" not in dry
