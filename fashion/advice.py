@@ -50,7 +50,7 @@ def dangling(params: Params) -> str | None:
 
 
 def _what(error: ErrorDetails) -> str:
-    key = ".".join(str(part) for part in error["loc"] if part != "[key]")
+    key = ".".join(str(part) for part in error["loc"] if part != "[key]") or "the file"
     value, context = error["input"], error.get("ctx", {})
     match error["type"]:
         case "extra_forbidden":

@@ -83,10 +83,9 @@ class Augment(Settings):
     erase: Annotated[int, Field(ge=0, le=28)]
 
 
-class Train(Settings):
-    """A training recipe."""
+class Recipe(Settings):
+    """How architectures are trained unless their own rows say otherwise."""
 
-    epochs: PositiveInt
     batch_size: PositiveInt
     optimizer: Literal["adam", "adamw", "nadam", "sgd"]
     learning_rate: Annotated[float, Field(gt=0)]
@@ -95,6 +94,12 @@ class Train(Settings):
     warmup: Fraction
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     augment: Augment
+
+
+class Train(Recipe):
+    """One architecture's complete recipe."""
+
+    epochs: PositiveInt
 
 
 class Gpu(Settings):
@@ -147,7 +152,7 @@ class Params(Settings):
     seed: NonNegativeInt
     data: Data
     splits: dict[Key, Split]
-    train: dict[str, Any]
+    train: Recipe
     gpu: Gpu
     repeats: dict[Key, PositiveInt]
     models: dict[Key, Architecture]

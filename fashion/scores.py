@@ -14,7 +14,7 @@ Probabilities = NDArray[np.float64]
 Labels = NDArray[np.int64]
 
 
-def accuracy(labels: Labels, probabilities: Probabilities) -> dict[str, Any]:
+def overall(labels: Labels, probabilities: Probabilities) -> dict[str, Any]:
     """Accuracy, its 95 % Wilson interval, and mean cross-entropy in nats."""
     correct = int((probabilities.argmax(1) == labels).sum())
     interval = binomtest(correct, len(labels)).proportion_ci(method="wilson")
@@ -24,6 +24,18 @@ def accuracy(labels: Labels, probabilities: Probabilities) -> dict[str, Any]:
         "loss": float(log_loss(labels, probabilities, labels=range(probabilities.shape[1]))),
         "correct": correct,
         "images": len(labels),
+    }
+
+
+def details(labels: Labels, probabilities: Probabilities, classes: Sequence[str], mistakes: int) -> dict[str, Any]:
+    """Macro F1, expected calibration error, and what stands behind them, with so many of the worst mistakes."""
+    table, bins = per_class(labels, probabilities.argmax(1), classes), calibration(labels, probabilities)
+    return {
+        "macro_f1": sum(row["f1"] for row in table) / len(table),
+        "calibration_error": expected_calibration_error(bins),
+        "classes": table,
+        "calibration": bins,
+        "mistakes": worst_mistakes(labels, probabilities, mistakes),
     }
 
 

@@ -22,7 +22,7 @@ def evaluate(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> 
 
     from fashion import scores
     from fashion.data import read_part, read_split
-    from fashion.files import write_bytes, write_json, write_text
+    from fashion.files import write_bytes, write_csv, write_json
     from fashion.hardware import choose
     from fashion.images import logits
     from fashion.networks import count, load
@@ -45,29 +45,14 @@ def evaluate(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> 
         typer.echo(f"{key}: {len(images):,} {name} images")
 
     truth, test = parts["test"].labels, probabilities["test"]
-    predictions = test.argmax(1)
-    classes = scores.per_class(truth, predictions, header["classes"])
-    bins = scores.calibration(truth, test)
     parameters, total = count(network)
-    write_json(
-        Path(f"metrics/evaluate/{key}.json"),
-        {
-            "model": key,
-            "dataset": header["dataset"],
-            "split": row.split,
-            "parameters": parameters,
-            "total_parameters": total,
-            "epoch": header["epoch"],
-            **{name: scores.accuracy(part.labels, probabilities[name]) for name, part in parts.items()},
-            "macro_f1": sum(entry["f1"] for entry in classes) / len(classes),
-            "calibration_error": scores.expected_calibration_error(bins),
-            "classes": classes,
-            "calibration": bins,
-            "mistakes": scores.worst_mistakes(truth, test, MISTAKES),
-        },
-    )
-    table = pd.DataFrame({"truth": truth, "prediction": predictions})
-    write_text(Path(f"metrics/predictions/{key}.csv"), table.to_csv(index=False, lineterminator="\n"))
+    what = {"model": key, "dataset": header["dataset"], "split": row.split, "epoch": header["epoch"]}
+    size = {"parameters": parameters, "total_parameters": total}
+    overall = {name: scores.overall(part.labels, probabilities[name]) for name, part in parts.items()}
+    details = scores.details(truth, test, header["classes"], MISTAKES)
+    write_json(Path(f"metrics/evaluate/{key}.json"), what | size | overall | details)
+    table = pd.DataFrame({"truth": truth, "prediction": test.argmax(1)})
+    write_csv(Path(f"metrics/predictions/{key}.csv"), table)
     buffer = io.BytesIO()
     np.save(buffer, test.astype(np.float32))
     write_bytes(Path(f"models/{key}.probabilities.npy"), buffer.getvalue())

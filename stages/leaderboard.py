@@ -13,7 +13,7 @@ def leaderboard() -> None:
     import pandas as pd
 
     from fashion.charts import leaderboard as chart
-    from fashion.files import read_json, write_bytes, write_json, write_text
+    from fashion.files import read_json, write_bytes, write_csv, write_json
     from fashion.params import Params
 
     params = Params.load()
@@ -41,6 +41,6 @@ def leaderboard() -> None:
     table = pd.json_normalize(rows, sep="_").drop(columns="test_interval").round(6)
     table.insert(6, "test_low", [round(row["test_interval"][0], 6) for row in rows])
     table.insert(7, "test_high", [round(row["test_interval"][1], 6) for row in rows])
-    write_text(Path("metrics/leaderboard.csv"), table.to_csv(index=False, lineterminator="\n"))
+    write_csv(Path("metrics/leaderboard.csv"), table)
     write_bytes(Path("plots/leaderboard.png"), chart(rows))
     typer.echo(table.to_string(index=False))

@@ -14,7 +14,7 @@ def report() -> None:
 
     from fashion.charts import mistakes
     from fashion.data import CLASSES, read_part
-    from fashion.files import read_json, write_bytes, write_json, write_text
+    from fashion.files import read_json, write_bytes, write_csv, write_json
     from fashion.params import Params
 
     params = Params.load()
@@ -33,22 +33,19 @@ def report() -> None:
         },
     )
 
-    def write_csv(name: str, table: pd.DataFrame) -> None:
-        write_text(Path(f"plots/{name}.csv"), table.to_csv(index=False, lineterminator="\n"))
-
     # dvclive keeps a file for each quantity, all with a column `step`.
     files = sorted(Path(f"metrics/train/{key}/plots/metrics").glob("*.tsv"))
     history = pd.concat([pd.read_csv(file, sep="\t", index_col="step") for file in files], axis=1)
-    write_csv("curves", history.rename_axis("epoch").reset_index())
+    write_csv(Path("plots/curves.csv"), history.rename_axis("epoch").reset_index())
     labels = pd.read_csv(f"metrics/predictions/{key}.csv")
-    write_csv("confusion", labels.map(classes.__getitem__))
-    write_csv("calibration", pd.DataFrame(scores["calibration"]))
+    write_csv(Path("plots/confusion.csv"), labels.map(classes.__getitem__))
+    write_csv(Path("plots/calibration.csv"), pd.DataFrame(scores["calibration"]))
     images = read_part(Path("data/raw"), "test").images
     write_bytes(Path("plots/mistakes.png"), mistakes(images, scores["mistakes"], classes))
 
     low, high = scores["test"]["interval"]
     claim = params.claims(key).get("test_accuracy")
-    published = f"published {claim:.2%}" if claim else "nothing published for test images"
+    published = f"published {claim:.2%}" if claim else "no test accuracy published"
     typer.echo(
         f"{key}: test accuracy {scores['test']['accuracy']:.2%} ({low:.2%} to {high:.2%}), {published}; "
         "numbers in metrics/report.json, pictures with: dvc plots show"

@@ -13,7 +13,7 @@ def split(key: Annotated[str, typer.Argument(help="A key of `splits`.")]) -> Non
     """
     from fashion import FashionError, did_you_mean, splitting
     from fashion.data import read_part
-    from fashion.files import write_text
+    from fashion.files import write_csv
     from fashion.params import Params
 
     splits = Params.load().splits
@@ -21,5 +21,5 @@ def split(key: Annotated[str, typer.Argument(help="A key of `splits`.")]) -> Non
         raise FashionError(f"there is no split {key!r}: {did_you_mean(key, splits)}")
     labels = read_part(Path("data/raw"), "train").labels
     manifest = splitting.split(labels, **splits[key].model_dump())
-    write_text(Path(f"data/splits/{key}.csv"), manifest.to_csv(index=False, lineterminator="\n"))
+    write_csv(Path(f"data/splits/{key}.csv"), manifest)
     typer.echo(f"{key}: " + ", ".join(f"{count:,} {part}" for part, count in manifest["part"].value_counts().items()))

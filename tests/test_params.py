@@ -25,7 +25,7 @@ def told(tmp_path: Path, old: str, new: str) -> str:
     except ValidationError as error:
         return sentence(error)
     except FashionError as error:
-        return str(error)
+        return str(error).replace(str(path), "params.yaml")
 
 
 @pytest.mark.parametrize(
@@ -55,18 +55,18 @@ def told(tmp_path: Path, old: str, new: str) -> str:
         ("  lenet5:\n    split", "  LeNet-5:\n    split", "models.LeNet-5 is no name: lower-case letters"),
         ("train: 54000", "train: 54001", "splits.holdout_6k is"),
         ("repeats: {}", "repeats: {lenet: 5}", "repeats.lenet names 'lenet', which does not exist"),
-        ("model: lenet5", "model: [", "is no YAML"),
-        ("seed: 0", "seed: 0\nseed: 1", "is no YAML"),
-        (TEXT, "", "must be a valid dictionary"),
+        ("model: lenet5", "model: [", ", line 10, is no YAML: "),
+        ("seed: 0", "seed: 0\nseed: 1", ", line 9, is no YAML: "),
+        (TEXT, "", "the file is None: it must be a valid dictionary"),
         (TEXT, "models: 3\ntrain: {}\n", "model is missing."),
     ],
 )
 def test_a_wrong_setting_is_told_in_one_sentence(tmp_path: Path, old: str, new: str, expected: str) -> None:
     """One line names the key and what would be right; settings that are valid YAML come with the way back."""
     message = told(tmp_path, old, new)
-    assert expected in message
+    assert message.startswith(f"params.yaml{expected}" if "YAML" in expected else f"params.yaml: {expected}")
     assert "\n" not in message
-    assert "git restore" in message or "YAML" in message
+    assert "git restore" in message or "YAML" in expected
 
 
 def test_the_settings_are_right(params: Params) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from fashion.networks import build, count
+from fashion.params import Params
 from stages.__main__ import app as stages
 from tests.conftest import ROOT
 from tools.__main__ import app as tools
@@ -142,6 +144,18 @@ def test_every_command_shows_an_example(app: Any) -> None:
         first, *_ = command.callback.__doc__.split("\n\n")
         assert re.fullmatch(r"[A-Z][^\n]*\.", first.strip()), first
         assert "Example: " in command.callback.__doc__
+
+
+def test_the_readmes_table_of_architectures_is_true(params: Params) -> None:
+    """README's table has each architecture with its parameters, split and published accuracies as the settings do."""
+    rows = re.findall(r"^\| `(\w+)` \| ([\d,]+) \| `(\w+)` \| (.*?) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    expected = []
+    for key, row in params.models.items():
+        claims = params.claims(key).items()
+        published = ", ".join(f"{name.removesuffix('_accuracy')} {value:.2%}" for name, value in claims)
+        parameters, _ = count(build(row.layers))
+        expected.append((key, f"{parameters:,}", row.split, published.replace("%", " %")))
+    assert rows == expected
 
 
 def test_the_readmes_tree_is_true() -> None:

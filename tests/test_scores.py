@@ -21,14 +21,14 @@ PROBABILITIES = np.array(
 
 def test_accuracy_and_loss() -> None:
     """Three of five are right, and the loss is the mean of minus the logarithms of the true classes' chances."""
-    found = scores.accuracy(TRUTH, PROBABILITIES)
+    found = scores.overall(TRUTH, PROBABILITIES)
     assert (found["accuracy"], found["correct"], found["images"]) == (0.6, 3, 5)
     assert found["loss"] == pytest.approx(-sum(map(math.log, (0.8, 0.3, 0.9, 0.1, 0.5))) / 5)
 
 
 def test_the_interval_is_wilsons() -> None:
     """The ends are where the observed share lies 1.96 standard errors of that end away."""
-    low, high = scores.accuracy(TRUTH, PROBABILITIES)["interval"]
+    low, high = scores.overall(TRUTH, PROBABILITIES)["interval"]
     for end in (low, high):
         assert abs(0.6 - end) == pytest.approx(1.959964 * math.sqrt(end * (1 - end) / 5))
 
@@ -38,6 +38,14 @@ def test_per_class_scores() -> None:
     table = scores.per_class(TRUTH, PROBABILITIES.argmax(1), ["a", "b", "c"])
     assert table[1] == {"class": "b", "precision": 0.5, "recall": 0.5, "f1": 0.5, "images": 2}
     assert [row["images"] for row in table] == [2, 2, 1]
+
+
+def test_details_put_it_together() -> None:
+    """Macro F1 is the plain mean over classes: 0.8, 0.4 and 0 weigh alike."""
+    found = scores.details(np.array([0, 0, 0, 1, 1, 2]), np.eye(3)[[0, 0, 1, 1, 2, 1]], ["a", "b", "c"], mistakes=2)
+    assert found["macro_f1"] == pytest.approx((0.8 + 0.4 + 0.0) / 3)
+    assert found["calibration_error"] == pytest.approx(0.5)
+    assert [row["index"] for row in found["mistakes"]] == [2, 4]
 
 
 def test_a_class_that_is_never_predicted_scores_zero() -> None:
