@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from fashion import FashionError
 
@@ -69,6 +70,16 @@ def choose(
     name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"{count} threads"
     why = f"{chosen} ({name}), {precision} ({reason})"
     return Hardware(chosen, precision, channels_last, compile, deterministic, count, why)
+
+
+def place(network: nn.Module, hardware: Hardware) -> None:
+    """Move a network to the device, in the memory format and the form that the settings ask for."""
+    network.to(hardware.device)
+    if hardware.channels_last:
+        network.to(memory_format=torch.channels_last)
+    if hardware.compile:
+        # In place, so that the state dict keeps its names.
+        network.compile()
 
 
 def _device(wanted: str) -> torch.device:

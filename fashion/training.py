@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from fashion import FashionError
 from fashion.data import Part
-from fashion.hardware import Hardware
+from fashion.hardware import Hardware, place
 from fashion.images import augmented, logits, padded, scaled
 from fashion.params import Architecture, Train
 
@@ -51,12 +51,7 @@ def train(
     images, labels = _on(device, training)
     validation_images, validation_labels = _on(device, validation)
     source = padded(images, recipe.augment.shift)
-    network.to(device)
-    if hardware.channels_last:
-        network.to(memory_format=torch.channels_last)
-    if hardware.compile:
-        # In place, so that the state dict keeps its names.
-        network.compile()
+    place(network, hardware)
     optimizer = make_optimizer(network, recipe)
     scaler = torch.amp.GradScaler(device.type, enabled=hardware.precision == "fp16")
     steps = steps_per_epoch(len(labels), recipe)

@@ -23,7 +23,7 @@ def evaluate(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> 
     from fashion import scores
     from fashion.data import read_part, read_split
     from fashion.files import write_bytes, write_csv, write_json
-    from fashion.hardware import choose
+    from fashion.hardware import choose, place
     from fashion.images import logits
     from fashion.networks import count, load
     from fashion.params import Architecture, Params
@@ -33,7 +33,7 @@ def evaluate(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> 
     row = Architecture.model_validate(header["architecture"])
     # In full precision on every machine, however the weights were made.
     hardware = choose(**params.gpu.model_dump(exclude={"processes", "precision"}), precision="fp32")
-    network.to(hardware.device)
+    place(network, hardware)
     raw = Path("data/raw")
     training, validation = read_split(Path(f"data/splits/{row.split}.csv"), read_part(raw, "train"))
     parts = {"train": training, "validation": validation, "test": read_part(raw, "test")}
