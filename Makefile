@@ -10,26 +10,26 @@ export PATH := $(abspath $(BIN)):$(PATH)
 .PHONY: setup repro test test-all lint lock clean
 
 repro: setup
-	dvc repro
+	$(BIN)/dvc repro
 
 setup: .venv/ready
 
 # Quick tests, under eight minutes on two cores.
 test: setup
-	python -m pytest
+	$(BIN)/python -m pytest
 
 # The slow ones too.
 test-all: setup
-	python -m pytest -m ''
+	$(BIN)/python -m pytest -m ''
 
 lint: setup
-	ruff check .
-	ruff format --check .
-	mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # Resolve the ranges of pyproject.toml anew into exact versions with hashes, for every platform.
 lock: setup
-	uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade --quiet \
+	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade --quiet \
 		--extra dev --no-header --no-emit-index-url --output-file requirements.lock pyproject.toml
 
 .venv/ready: requirements.lock pyproject.toml

@@ -4,15 +4,16 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import get_args
+from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from fashion import FashionError, did_you_mean
-from fashion.params import PATH, Params
+from fashion.params import PATH, UNDO, Params
 
-UNDO = f"Mend it, or undo your change with: git restore {PATH}"
+# pydantic lists what may stand somewhere as 'a', 'b' or 'c'.
+QUOTED = "'(.*?)'"
 
 
 @contextmanager
@@ -31,6 +32,15 @@ def sentence(error: ValidationError) -> str:
     errors = error.errors()
     first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     return f"{PATH}: {_what(first)} {UNDO}"
+
+
+@contextmanager
+def of_model(key: str) -> Iterator[None]:
+    """Say of which architecture a misfit is, and how to undo it."""
+    try:
+        yield
+    except FashionError as error:
+        raise FashionError(f"{PATH}: models.{key}.{error} {UNDO}") from None
 
 
 def dangling(params: Params) -> str | None:
@@ -54,24 +64,29 @@ def _what(error: ErrorDetails) -> str:
     value, context = error["input"], error.get("ctx", {})
     match error["type"]:
         case "extra_forbidden":
-            return f"{key} is not a setting: {did_you_mean(str(error['loc'][-1]), _siblings(error))}"
+            problem = f" is not a setting: {did_you_mean(str(error['loc'][-1]), _siblings(error))}"
         case "missing":
-            return f"{key} is missing."
+            problem = " is missing."
+        case "too_short":
+            problem = " is empty."
         case "literal_error":
-            words = re.findall("'(.*?)'", context["expected"])
-            return f"{key} is {value!r}: {did_you_mean(str(value), words)}"
+            problem = f" is {value!r}: {did_you_mean(str(value), re.findall(QUOTED, context['expected']))}"
         case "value_error":
-            return f"{key} is {value!r}: it {context['error']}."
-        case "string_pattern_mismatch" if "[key]" in error["loc"]:
-            return f"{key} is no name: lower-case letters, digits and _ only."
-    return f"{key} is {value!r}: it {error['msg'].replace('Input should', 'must')}."
+            problem = f" is {value!r}: it {context['error']}."
+        case _ if "[key]" in error["loc"] or error["type"] == "invalid_key":
+            problem = " is no name: lower-case letters, digits and _ only."
+        case _:
+            problem = f" is {value!r}: it {error['msg'].replace('Input should', 'must')}."
+    return key + problem
 
 
 def _siblings(error: ErrorDetails) -> list[str]:
     """The settings that may stand where an unknown one does."""
-    section: type[BaseModel] | None = Params
+    kind: Any = Params
     for part in error["loc"][:-1]:
-        annotation = section.model_fields[str(part)].annotation if section and part in section.model_fields else section
-        candidates = [annotation, *get_args(annotation)]
-        section = next((kind for kind in candidates if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
-    return list(section.model_fields) if section else []
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            kind = kind.model_fields[str(part)].annotation
+        else:
+            # A mapping of names to rows: dict[Key, Row].
+            kind = get_args(kind)[1]
+    return list(kind.model_fields)

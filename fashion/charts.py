@@ -56,6 +56,7 @@ def leaderboard(rows: Sequence[dict[str, Any]]) -> bytes:
     axes = figure.subplots()
     values = np.array([row["test_accuracy"] for row in ranked]) * 100
     low, high = np.array([row["test_interval"] for row in ranked]).T * 100
+    axes.barh(height, values, color=OURS, alpha=0.2)
     axes.errorbar(
         values, height, xerr=(values - low, high - values), fmt="o", color=OURS, label="rebuilt, 95 % interval"
     )
@@ -66,8 +67,11 @@ def leaderboard(rows: Sequence[dict[str, Any]]) -> bytes:
     for value, place in zip(values.tolist(), height.tolist(), strict=True):
         axes.text(1.01, place, f"{value:.2f}", transform=axes.get_yaxis_transform(), va="center")
     axes.set_yticks(height, [row["model"] for row in ranked])
+    # From 0 on, tenths of a point would not show.
+    edges = [*low, *high, *(value for value, _ in claimed)]
+    axes.set_xlim(min(edges) - 0.5, max(edges) + 0.3)
     axes.set_xlabel("test accuracy, %")
-    axes.grid(alpha=0.3)
+    axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return _png(figure)

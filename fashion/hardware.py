@@ -64,9 +64,12 @@ def choose(
     if deterministic:
         # cuBLAS needs it set before its first call to give the same bits again.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.use_deterministic_algorithms(deterministic)
+    # On Apple's GPUs max-pooling has no such form of its gradient: there torch warns.
+    torch.use_deterministic_algorithms(deterministic, warn_only=chosen.type == "mps")
     # That mode also fills memory that is about to be written anyway.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a run-time property
+    # fp32 means fp32: cuDNN would round what it convolves to ten bits.
+    torch.backends.cudnn.allow_tf32 = False
     name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"{count} threads"
     why = f"{chosen} ({name}), {precision} ({reason})"
     return Hardware(chosen, precision, channels_last, compile, deterministic, count, why)

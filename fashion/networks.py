@@ -3,6 +3,7 @@
 import math
 from collections import OrderedDict
 from collections.abc import Mapping
+from inspect import signature
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 
 from fashion import FashionError, did_you_mean, weights
 from fashion.data import CLASS_COUNT, SIDE
-from fashion.layers import CodeDistance, PartialConv2d, ScaledTanh, Subsampling
+from fashion.layers import CodeDistance, LocalResponseNorm, PartialConv2d, ScaledTanh, Subsampling
 from fashion.params import Architecture
 
 # Every layer that a row may name, and the argument that its input decides.
@@ -24,10 +25,9 @@ LAYERS: dict[str, tuple[type[nn.Module], str | None]] = {
     "CodeDistance": (CodeDistance, "in_features"),
     "BatchNorm1d": (nn.BatchNorm1d, "num_features"),
     "BatchNorm2d": (nn.BatchNorm2d, "num_features"),
-    "LocalResponseNorm": (nn.LocalResponseNorm, None),
+    "LocalResponseNorm": (LocalResponseNorm, "in_channels"),
     "MaxPool2d": (nn.MaxPool2d, None),
     "AvgPool2d": (nn.AvgPool2d, None),
-    "AdaptiveAvgPool2d": (nn.AdaptiveAvgPool2d, None),
     "ConstantPad2d": (nn.ConstantPad2d, None),
     "Flatten": (nn.Flatten, None),
     "Dropout": (nn.Dropout, None),
@@ -64,11 +64,8 @@ def build(
     built: OrderedDict[str, nn.Module] = OrderedDict()
     x = _sample()
     for name, (kind, arguments) in layers.items():
-        built[name] = _layer(name, kind, arguments, tuple(x.shape))
-        try:
-            x = _applied(built[name], x)
-        except (RuntimeError, ValueError, TypeError, IndexError) as error:
-            raise FashionError(_misfit(name, kind, x, error)) from None
+        built[name] = _layer(name, kind, arguments, x)
+        x = _fitting(name, built[name], x)
     if x.shape[1:] != (CLASS_COUNT,):
         raise FashionError(
             f"layers.{name} gives {tuple(x.shape[1:])} values an image; the last must give {CLASS_COUNT}."
@@ -82,8 +79,8 @@ def build(
     return network
 
 
-def load(path: Path) -> tuple[nn.Sequential, dict[str, Any]]:
-    """The trained network in a weights file, on the CPU, and what the file says of itself.
+def load(path: Path) -> tuple[nn.Sequential, Architecture, dict[str, Any]]:
+    """The trained network in a weights file, on the CPU, its architecture, and all that the file says of itself.
 
     Raises FashionError where the file is missing, none of ours, or holds other tensors than its architecture has.
     """
@@ -94,7 +91,7 @@ def load(path: Path) -> tuple[nn.Sequential, dict[str, Any]]:
         network.load_state_dict(state)
     except (KeyError, TypeError, ValidationError, RuntimeError) as error:
         raise FashionError(f"{path} contradicts its own description ({_short(error)}): train it anew.") from None
-    return network, header
+    return network, row, header
 
 
 def summarise(layers: Mapping[str, tuple[str, dict[str, Any]]]) -> list[LayerSummary]:
@@ -103,7 +100,7 @@ def summarise(layers: Mapping[str, tuple[str, dict[str, Any]]]) -> list[LayerSum
         network, x = build(layers), _sample()
         rows = []
         for name, layer in network.named_children():
-            x = _applied(layer, x)
+            x = _fitting(name, layer, x)
             trainable = sum(weight.numel() for weight in layer.parameters())
             rows.append(LayerSummary(name, type(layer).__name__, tuple(x.shape[1:]), trainable))
     return rows
@@ -121,27 +118,36 @@ def _sample() -> Tensor:
     return torch.zeros(2, 1, SIDE, SIDE)
 
 
-def _layer(name: str, kind: str, arguments: dict[str, Any], shape: tuple[int, ...]) -> nn.Module:
+def _layer(name: str, kind: str, arguments: dict[str, Any], x: Tensor) -> nn.Module:
+    if hasattr(nn.Sequential, name):
+        raise FashionError(f"layers.{name}: torch uses this name itself: choose another.")
     if kind not in LAYERS:
         raise FashionError(f"layers.{name}: there is no layer {kind!r}: {did_you_mean(kind, LAYERS)}")
     layer, inferred = LAYERS[kind]
+    # Where and in what type a network computes is the hardware's business.
+    known = signature(layer).parameters.keys() - {inferred, "device", "dtype"}
+    for argument in arguments.keys() - known:
+        raise FashionError(
+            f"layers.{name}: {kind} has no argument {argument!r}: {did_you_mean(argument, sorted(known))}"
+        )
     try:
-        return layer(**({inferred: shape[1]} if inferred else {}), **arguments)
-    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        return layer(**({inferred: x.shape[1]} if inferred else {}), **arguments)
+    except Exception as error:  # noqa: BLE001 - whatever a class makes of arguments that it was not written for
         raise FashionError(f"layers.{name}: {kind} does not take {arguments}: {_short(error)}.") from None
 
 
 @torch.no_grad()
-def _applied(layer: nn.Module, x: Tensor) -> Tensor:
-    """What a layer makes of x, its state untouched."""
-    training = layer.training
-    result: Tensor = layer.eval()(x)
-    layer.train(training)
+def _fitting(name: str, layer: nn.Module, x: Tensor) -> Tensor:
+    """What a layer makes of x, its state untouched; FashionError where that is nothing to go on with."""
+    where = f"layers.{name}: {type(layer).__name__} does not fit on {tuple(x.shape[1:])}, what comes before it gives"
+    try:
+        result = layer.eval()(x)
+        layer.train()
+    except Exception as error:  # noqa: BLE001 - whatever a layer makes of a shape that it was not written for
+        raise FashionError(f"{where}: {_short(error)}.") from None
+    if not isinstance(result, Tensor) or result.shape[:1] != x.shape[:1] or result[0].numel() == 0:
+        raise FashionError(f"{where}: nothing would be left of an image.")
     return result
-
-
-def _misfit(name: str, kind: str, x: Tensor, error: Exception) -> str:
-    return f"layers.{name}: {kind} does not fit on {tuple(x.shape[1:])}, what comes before it gives: {_short(error)}."
 
 
 def _short(error: Exception) -> str:

@@ -1,15 +1,16 @@
 """The settings of params.yaml as types: what each may be, and nothing of what it means."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeFloat,
-    NonNegativeInt,
     PositiveInt,
     model_validator,
 )
@@ -19,8 +20,15 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from fashion import FashionError, did_you_mean
 
 PATH = Path("params.yaml")
+UNDO = f"Mend it, or undo your change with: git restore {PATH}"
 # The training images that the counts of a split are meant for.
 FULL = 60_000
+
+
+def _device(value: str) -> str:
+    if re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+        return value
+    raise ValueError("must be auto, cpu, mps, cuda or cuda:N")
 
 
 def _threads(value: object) -> object:
@@ -46,6 +54,8 @@ def _layer(value: object) -> tuple[str, dict[str, Any]]:
 # Keys become parts of commands and file names, layer names parts of weights' names.
 Key = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 Layer = Annotated[tuple[str, dict[str, Any]], BeforeValidator(_layer)]
+# What torch, NumPy and scikit-learn all take, with room for a repeat's seeds.
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -66,7 +76,7 @@ class Split(Settings):
 
     train: PositiveInt
     validation: PositiveInt
-    seed: NonNegativeInt
+    seed: Seed
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -105,7 +115,7 @@ class Train(Recipe):
 class Gpu(Settings):
     """Where and how training computes."""
 
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+    device: Annotated[str, AfterValidator(_device)]
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     compile: bool
     channels_last: bool
@@ -149,7 +159,7 @@ class Params(Settings):
     """The whole of params.yaml."""
 
     model: str
-    seed: NonNegativeInt
+    seed: Seed
     data: Data
     splits: dict[Key, Split]
     train: Recipe
@@ -188,7 +198,7 @@ def _read(path: Path) -> object:
     except (YAMLError, ValueError) as error:
         where = error.problem_mark.line + 1 if isinstance(error, MarkedYAMLError) and error.problem_mark else "?"
         what = getattr(error, "problem", None) or str(error).split("\n")[0]
-        raise FashionError(f"{path}, line {where}, is no YAML: {what}.") from None
+        raise FashionError(f"{path}, line {where}, is no YAML: {what}. {UNDO}") from None
 
 
 def _completed(raw: Any) -> Any:

@@ -16,14 +16,14 @@ def split(labels: NDArray[np.int64], train: int, validation: int, seed: int) -> 
     hold every class.
     """
     share = min(1.0, len(labels) / FULL)
-    train, validation = round(train * share), round(validation * share)
+    train, both = round(train * share), round((train + validation) * share)
     index = np.arange(len(labels))
     try:
-        if train + validation < len(labels):
-            index, _ = train_test_split(index, train_size=train + validation, stratify=labels[index], random_state=seed)
+        if both < len(labels):
+            index, _ = train_test_split(index, train_size=both, stratify=labels[index], random_state=seed)
         training, _ = train_test_split(index, train_size=train, stratify=labels[index], random_state=seed)
     except ValueError as error:
-        raise FashionError(f"a split of {train} + {validation} images is impossible: {error}") from None
+        raise FashionError(f"a split of {train} + {both - train} images is impossible: {error}") from None
     manifest = pd.DataFrame({"index": np.sort(index)})
     manifest["label"] = labels[manifest["index"]]
     manifest["part"] = np.where(manifest["index"].isin(training), "train", "validation")

@@ -89,8 +89,10 @@ def train(
         validation_loss = functional.cross_entropy(output, validation_labels).item()
         validation_accuracy = (output.argmax(1) == validation_labels).float().mean().item()
         train_loss = loss_sum.item() / steps
-        if not math.isfinite(train_loss):
-            raise FashionError(f"the loss of epoch {number} is {train_loss}: lower the learning rate and train again.")
+        if not math.isfinite(train_loss + validation_loss):
+            raise FashionError(
+                f"in epoch {number} the loss is no number any more: lower the learning rate, train again."
+            )
         score = (validation_accuracy, -validation_loss)
         yield Epoch(
             number=number,

@@ -4,6 +4,8 @@ from pathlib import Path
 
 # Constant, so that a change of params.yaml runs this stage and, by itself, no other.
 CHECKED = Path("data/checked.txt")
+# The order of each network's layers: DVC compares mappings without theirs, and would retrain nothing.
+LAYERS = Path("data/layers")
 
 
 def check() -> None:
@@ -14,19 +16,18 @@ def check() -> None:
     import torch
 
     from fashion import FashionError
-    from fashion.advice import UNDO, dangling
+    from fashion.advice import dangling, of_model
     from fashion.files import write_text
     from fashion.networks import build
-    from fashion.params import PATH, Params
+    from fashion.params import Params
 
     params = Params.load()
     if problem := dangling(params):
         raise FashionError(problem)
-    # On the meta device layers have shapes and no content: all architectures take milliseconds.
-    with torch.device("meta"):
-        for key, row in params.models.items():
-            try:
-                build(row.layers)
-            except FashionError as error:
-                raise FashionError(f"{PATH}: models.{key}.{error} {UNDO}") from None
+    for key, row in params.models.items():
+        # On the meta device layers have shapes and no content: all architectures take milliseconds.
+        with torch.device("meta"), of_model(key):
+            build(row.layers)
+    for key, row in params.models.items():
+        write_text(LAYERS / f"{key}.txt", "".join(f"{name}\n" for name in row.layers))
     write_text(CHECKED, "params.yaml is valid\n")

@@ -1,4 +1,4 @@
-"""Stage evaluate: what kept weights are worth on each part of the data; the only reader of test labels."""
+"""Stage evaluate: what kept weights are worth on each part of the data, the test images included."""
 
 from pathlib import Path
 from typing import Annotated
@@ -26,11 +26,10 @@ def evaluate(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> 
     from fashion.hardware import choose, place
     from fashion.images import logits
     from fashion.networks import count, load
-    from fashion.params import Architecture, Params
+    from fashion.params import Params
 
     params = Params.load()
-    network, header = load(Path(f"models/{key}.safetensors"))
-    row = Architecture.model_validate(header["architecture"])
+    network, row, header = load(Path(f"models/{key}.safetensors"))
     # In full precision on every machine, however the weights were made.
     hardware = choose(**params.gpu.model_dump(exclude={"processes", "precision"}), precision="fp32")
     place(network, hardware)

@@ -12,6 +12,7 @@ def leaderboard() -> None:
     """
     import pandas as pd
 
+    from fashion import FashionError
     from fashion.charts import leaderboard as chart
     from fashion.files import read_json, write_bytes, write_csv, write_json
     from fashion.params import Params
@@ -20,8 +21,12 @@ def leaderboard() -> None:
     rows = []
     for scores in map(read_json, Path("metrics/evaluate").glob("*.json")):
         key = scores["model"]
+        # Results of rows since deleted, or of another data set, may lie there still.
+        if key not in params.models or scores["dataset"] != params.data.dataset:
+            continue
         repeated = Path(f"metrics/repeat/{key}.json")
-        tests = pd.Series([run["test_accuracy"] for run in read_json(repeated).values()] if repeated.is_file() else [])
+        runs = read_json(repeated) if key in params.repeats and repeated.is_file() else {}
+        tests = pd.Series([run["test_accuracy"] for run in runs.values()])
         rows.append(
             {
                 "model": key,
@@ -36,6 +41,8 @@ def leaderboard() -> None:
                 else {},
             }
         )
+    if not rows:
+        raise FashionError("no architecture is evaluated yet: run dvc repro models/dvc.yaml:evaluate@lenet5 first.")
     rows.sort(key=lambda row: (-row["test_accuracy"], row["model"]))
     write_json(Path("metrics/leaderboard.json"), {row["model"]: row for row in rows})
     table = pd.json_normalize(rows, sep="_").drop(columns="test_interval").round(6)

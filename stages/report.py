@@ -13,7 +13,7 @@ def report() -> None:
     import pandas as pd
 
     from fashion.charts import mistakes
-    from fashion.data import CLASSES, read_part
+    from fashion.data import CLASSES, FILES, read_idx
     from fashion.files import read_json, write_bytes, write_csv, write_json
     from fashion.params import Params
 
@@ -40,7 +40,7 @@ def report() -> None:
     labels = pd.read_csv(f"metrics/predictions/{key}.csv")
     write_csv(Path("plots/confusion.csv"), labels.map(classes.__getitem__))
     write_csv(Path("plots/calibration.csv"), pd.DataFrame(scores["calibration"]))
-    images = read_part(Path("data/raw"), "test").images
+    images = read_idx(Path("data/raw", FILES["test"][0]), 3)
     write_bytes(Path("plots/mistakes.png"), mistakes(images, scores["mistakes"], classes))
 
     low, high = scores["test"]["interval"]

@@ -37,7 +37,8 @@ def train(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> Non
     kept: tuple[int, dict[str, torch.Tensor]] = 0, {}
     with bar, Live(f"metrics/train/{key}", save_dvc_exp=False, report=None, dvcyaml=None) as live:
         for epoch in training.train(network, *parts, row, params.seed, hardware, bar.update):
-            bar.write(line(epoch))
+            with bar.external_write_mode():
+                typer.echo(line(epoch))
             live.step = epoch.number
             for name in ("learning_rate", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"):
                 live.log_metric(name, getattr(epoch, name))

@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import re
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -112,6 +113,15 @@ def test_without_a_source_every_failure_is_told(published: Path, tmp_path: Path)
         assert expected in message
     assert "\n" not in message
     assert not (tmp_path / "raw").exists()
+
+
+@pytest.mark.parametrize("dataset", ["fashion_mnist", "mnist", "kmnist"])
+def test_every_data_set_is_known(dataset: str) -> None:
+    """Each has an address on the web and the sums of its four files, compressed."""
+    urls, wanted = fetching._published(dataset)
+    assert all(url.startswith("http") and url.endswith("/") for url in urls)
+    assert [file.name for file in wanted] == NAMES
+    assert all(re.fullmatch("[0-9a-f]{32}", file.compressed) for file in wanted)
 
 
 def test_digits_need_no_network(digits: Part) -> None:

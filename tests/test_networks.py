@@ -1,6 +1,7 @@
 """The architectures: exact to the parameter, and usable; the layers of 1998 against references."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from fashion import FashionError, weights
-from fashion.layers import CodeDistance, PartialConv2d, ScaledTanh, Subsampling
+from fashion.layers import CodeDistance, LocalResponseNorm, PartialConv2d, ScaledTanh, Subsampling
 from fashion.networks import build, count, load, summarise
 from fashion.params import Params
 from tests.conftest import ROOT
@@ -71,9 +72,10 @@ def test_weights_survive_a_file(params: Params, tmp_path: Path, key: str) -> Non
     network = build(row.layers, row.init, seed=1).eval()
     path = tmp_path / "weights.safetensors"
     path.write_bytes(weights.dumps(network.state_dict(), {"architecture": row.model_dump(mode="json"), "seed": 1}))
-    again, header = load(path)
+    again, architecture, header = load(path)
     images = torch.rand(3, 1, 28, 28)
     assert torch.equal(again.eval()(images), network(images))
+    assert architecture == row
     assert header["seed"] == 1
 
 
@@ -108,6 +110,23 @@ def test_weights_of_another_shape_are_refused(params: Params, tmp_path: Path) ->
 def test_published_recipes_train_the_same_layers(params: Params, key: str) -> None:
     """A row with the published recipe has the layers of the row with ours."""
     assert params.models[f"{key}_published"].layers == params.models[key].layers
+
+
+@pytest.mark.parametrize("key", ["fcnn_published", "cnn_published"])
+def test_published_recipes_are_as_published(params: Params, key: str) -> None:
+    """Batches of 20, Adam at a constant 0.001, 50 epochs, no augmentation, pixels in 0..1, stated in the row itself."""
+    assert params.models[key].train.model_dump() == {
+        "epochs": 50,
+        "batch_size": 20,
+        "optimizer": "adam",
+        "learning_rate": 0.001,
+        "weight_decay": 0.0,
+        "schedule": "constant",
+        "warmup": 0.0,
+        "label_smoothing": 0.0,
+        "augment": {"flip": False, "shift": 0, "erase": 0},
+    }
+    assert params.models[key].pixels.model_dump() == {"black": 0.0, "white": 1.0}
 
 
 def test_published_weights_are_drawn_as_published(params: Params) -> None:
@@ -174,6 +193,27 @@ def test_subsampling_weighs_the_sum_of_each_block() -> None:
     assert layer(torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])).item() == 6.0
 
 
+@pytest.mark.parametrize(
+    ("size", "dtype", "tolerance"), [(5, torch.float32, 1e-6), (4, torch.float32, 1e-6), (5, torch.bfloat16, 4e-3)]
+)
+def test_response_normalisation_is_torchs(size: int, dtype: torch.dtype, tolerance: float) -> None:
+    """The factor by which each value shrinks is that of torch.nn in double precision, and so are the gradients."""
+    arguments: dict[str, Any] = {"size": size, "alpha": 0.1, "beta": 0.75, "k": 2.0}
+    reference, layer = nn.LocalResponseNorm(**arguments), LocalResponseNorm(8, **arguments)
+    maps = torch.rand(2, 8, 3, 3, generator=torch.Generator().manual_seed(0)) * 10 + 0.1
+    given, expected = (maps.detach().to(kind, copy=True).requires_grad_() for kind in (dtype, torch.float64))
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        result = layer(given)
+    wanted = reference(expected)
+    assert result.dtype == dtype
+    torch.testing.assert_close(result.double() / given.double(), wanted / expected, rtol=2 * tolerance, atol=0.0)
+    result.sum().backward()
+    wanted.sum().backward()
+    assert given.grad is not None
+    assert expected.grad is not None
+    torch.testing.assert_close(given.grad.double(), expected.grad, rtol=20 * tolerance, atol=tolerance)
+
+
 def test_the_squashing_function_keeps_one() -> None:
     """1.7159 tanh(2a/3) maps 1 to 1 and -1 to -1, which is why the paper chose its constants."""
     assert ScaledTanh()(torch.tensor([1.0, -1.0])).tolist() == pytest.approx([1.0, -1.0], abs=1e-4)
@@ -194,6 +234,17 @@ def test_codes_are_far_apart_and_the_nearest_wins() -> None:
     [
         ({"a": ("Conv3d", {})}, "layers.a: there is no layer 'Conv3d': did you mean Conv2d?"),
         ({"a": ("Conv2d", {"kernel_size": 3})}, "layers.a: Conv2d does not take"),
+        (
+            {"a": ("Conv2d", {"outchannels": 3})},
+            "layers.a: Conv2d has no argument 'outchannels': did you mean out_channels?",
+        ),
+        ({"a": ("Linear", {"out_features": 3, "device": "cpu"})}, "layers.a: Linear has no argument 'device'"),
+        ({"a": ("Subsampling", {"kernel_size": 0})}, "layers.a: Subsampling does not take"),
+        ({"a": ("Conv2d", {"out_channels": 4, "kernel_size": 3, "stride": 0})}, "layers.a: Conv2d does not"),
+        ({"a": ("Linear", {"out_features": 0})}, "layers.a: Linear does not"),
+        ({"a": ("MaxPool2d", {"kernel_size": 2, "return_indices": True})}, "layers.a: MaxPool2d does not fit"),
+        ({"a": ("Flatten", {"start_dim": 0})}, "layers.a: Flatten does not fit"),
+        ({"train": ("Flatten", {})}, "layers.train: torch uses this name itself"),
         ({"a": ("Conv2d", {"out_channels": 4, "kernel_size": 29})}, "layers.a: Conv2d does not fit on (1, 28, 28)"),
         ({"a": ("Flatten", {}), "b": ("MaxPool2d", {"kernel_size": 2})}, "layers.b: MaxPool2d does not fit on (784,)"),
         ({"a": ("Flatten", {})}, "layers.a gives (784,) values an image; the last must give 10."),

@@ -13,7 +13,7 @@ from fashion.data import Part
 from fashion.hardware import Hardware, choose
 from fashion.networks import build
 from fashion.params import Architecture, Params
-from fashion.training import Epoch, learning_rate, make_optimizer, snapshot, steps_per_epoch, train
+from fashion.training import Epoch, learning_rate, snapshot, steps_per_epoch, train
 
 FP32 = {"precision": "fp32", "threads": 1}
 
@@ -117,12 +117,15 @@ def test_label_smoothing_keeps_the_loss_up(params: Params, digits: Part) -> None
         run(row(params, epochs=10, label_smoothing=value), digits)[0][-1].train_loss for value in (0.0, 0.2)
     )
     assert smooth > rough
-    assert smooth > 0.69  # the entropy of 0.82 once and 0.02 nine times
+    assert smooth > 0.866  # the entropy of 0.82 once and 0.02 nine times
 
 
-def test_weight_decay_shrinks_weights(params: Params, digits: Part) -> None:
-    """With decay the weights end smaller."""
-    free, decayed = (run(row(params, epochs=5, weight_decay=decay), digits)[1] for decay in (0.0, 5.0))
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "nadam", "sgd"])
+def test_weight_decay_shrinks_weights(params: Params, digits: Part, optimizer: str) -> None:
+    """With decay the weights end smaller, whatever the optimizer."""
+    free, decayed = (
+        run(row(params, epochs=5, weight_decay=decay, optimizer=optimizer), digits)[1] for decay in (0.0, 1.0)
+    )
     assert decayed.state_dict()["conv3.weight"].norm() < free.state_dict()["conv3.weight"].norm()
 
 
@@ -144,11 +147,3 @@ def test_rates_follow_the_schedule(params: Params, schedule: str, expected: list
 def test_an_epoch_has_whole_batches(params: Params, images: int, steps: int) -> None:
     """What does not fill a batch of 128 sits out, unless there is nothing else."""
     assert steps_per_epoch(images, params.models["lenet5"].train) == steps
-
-
-def test_weight_decay_reaches_the_optimizer(params: Params) -> None:
-    """Every optimizer carries the recipe's weight decay."""
-    network = build(params.models["lenet5"].layers)
-    for name in ("adam", "adamw", "nadam", "sgd"):
-        optimizer = make_optimizer(network, row(params, optimizer=name, weight_decay=0.3).train)
-        assert optimizer.param_groups[0]["weight_decay"] == 0.3

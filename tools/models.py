@@ -32,23 +32,27 @@ def models(
 def _architectures(params: "Params") -> list[dict[str, Any]]:
     import torch
 
+    from fashion.advice import of_model
     from fashion.networks import build, count
 
     rows = []
-    with torch.device("meta"):
-        for key, row in params.models.items():
+    for key, row in params.models.items():
+        with torch.device("meta"), of_model(key):
             parameters, total = count(build(row.layers))
-            claim = params.published.get(key)
-            published = claim.model_dump(exclude_none=True) if claim else {}
-            rows.append({"key": key, "parameters": parameters, "total_parameters": total, "split": row.split})
-            rows[-1]["published"] = published
+        claim = params.published.get(key)
+        published = claim.model_dump(exclude_none=True) if claim else {}
+        sizes = {"key": key, "parameters": parameters, "total_parameters": total}
+        rows.append({**sizes, "split": row.split, "published": published})
     return rows
 
 
 def _layers(params: "Params", key: str) -> list[dict[str, Any]]:
+    from fashion.advice import of_model
     from fashion.networks import summarise
 
-    layers = summarise(params.architecture(key).layers)
+    row = params.architecture(key)
+    with of_model(key):
+        layers = summarise(row.layers)
     return [
         {
             "layer": layer.name,
