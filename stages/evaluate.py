@@ -14,6 +14,9 @@ def evaluate(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> 
 
     Example: python -m stages evaluate lenet5
     """
+    from fashion.memory import keep_memory
+
+    keep_memory()
     import io
 
     import numpy as np

@@ -11,6 +11,9 @@ def repeat(key: Annotated[str, typer.Argument(help="A key of `repeats`.")]) -> N
 
     Example: python -m stages repeat lenet5
     """
+    from fashion.memory import keep_memory
+
+    keep_memory()
     import torch
 
     from fashion import FashionError, training

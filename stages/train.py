@@ -13,6 +13,9 @@ def train(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> Non
     Best by accuracy, then by loss; every epoch is logged under metrics/train.
     Example: python -m stages train lenet5
     """
+    from fashion.memory import keep_memory
+
+    keep_memory()
     import torch
     from dvclive import Live
 
