@@ -19,8 +19,8 @@ MIRROR = "FASHION_MNIST_MIRROR"
 ZALANDO_GITHUB = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
 KERAS_COPIES = "~/.keras/datasets/fashion-mnist"
 
-# MD5 sums of the uncompressed files, from `gunzip` of files whose compressed sums are right.
-# KMNIST's are published nowhere: its files are accepted compressed only.
+# MD5 sums of the uncompressed files: Fashion-MNIST's taken from the official ones, MNIST's as public tools carry them.
+# None were found for KMNIST: its files are accepted compressed only, and fetched anew whenever the stage runs.
 UNCOMPRESSED = {
     "fashion_mnist": {
         "train-images-idx3-ubyte": "f4a8712d7a061bf5bd6d2ca38dc4d50a",
