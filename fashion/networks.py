@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from fashion import FashionError, did_you_mean, weights
 from fashion.data import CLASS_COUNT, SIDE
-from fashion.layers import CodeDistance, LocalResponseNorm, PartialConv2d, ScaledTanh, Subsampling
+from fashion.layers import CodeDistance, Dropout, LocalResponseNorm, PartialConv2d, ScaledTanh, Subsampling
 from fashion.params import Architecture
 
 # Every layer that a row may name, and the argument that its input decides.
@@ -30,7 +30,7 @@ LAYERS: dict[str, tuple[type[nn.Module], str | None]] = {
     "AvgPool2d": (nn.AvgPool2d, None),
     "ConstantPad2d": (nn.ConstantPad2d, None),
     "Flatten": (nn.Flatten, None),
-    "Dropout": (nn.Dropout, None),
+    "Dropout": (Dropout, None),
     "Dropout2d": (nn.Dropout2d, None),
     "ReLU": (nn.ReLU, None),
     "LeakyReLU": (nn.LeakyReLU, None),

@@ -49,7 +49,7 @@ def train(
     recipe = architecture.train
     device = hardware.device
     images, labels = _on(device, training)
-    validation_images, validation_labels = _on(device, validation)
+    held_out, held_out_labels = _on(device, validation)
     source = padded(images, recipe.augment.shift)
     place(network, hardware)
     optimizer = make_optimizer(network, recipe)
@@ -85,9 +85,8 @@ def train(
             after_step()
 
         with hardware.autocast():
-            output = logits(network, validation_images, architecture.pixels.black, architecture.pixels.white)
-        validation_loss = functional.cross_entropy(output, validation_labels).item()
-        validation_accuracy = (output.argmax(1) == validation_labels).float().mean().item()
+            output = logits(network, held_out, architecture.pixels.black, architecture.pixels.white)
+        validation_loss, validation_accuracy = _judged(output, held_out_labels)
         train_loss = loss_sum.item() / steps
         if not math.isfinite(train_loss + validation_loss):
             raise FashionError(
@@ -138,6 +137,12 @@ def make_optimizer(network: nn.Module, recipe: Train) -> torch.optim.Optimizer:
             return torch.optim.NAdam(weights, weight_decay=decay, foreach=True)
         case "sgd":
             return torch.optim.SGD(weights, momentum=0.9, nesterov=True, weight_decay=decay, fused=True)
+
+
+def _judged(output: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Mean cross-entropy and accuracy of logits."""
+    accuracy = (output.argmax(1) == labels).float().mean()
+    return functional.cross_entropy(output, labels).item(), accuracy.item()
 
 
 def _on(device: torch.device, part: Part) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """Stage evaluate: what kept weights are worth on each part of the data, the test images included."""
 
+import io
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,6 @@ def evaluate(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> 
     from fashion.memory import keep_memory
 
     keep_memory()
-    import io
 
     import numpy as np
     import pandas as pd

@@ -14,6 +14,7 @@ def repeat(key: Annotated[str, typer.Argument(help="A key of `repeats`.")]) -> N
     from fashion.memory import keep_memory
 
     keep_memory()
+
     import torch
 
     from fashion import FashionError, training

@@ -16,6 +16,7 @@ def train(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> Non
     from fashion.memory import keep_memory
 
     keep_memory()
+
     import torch
     from dvclive import Live
 

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from fashion import FashionError, weights
-from fashion.layers import CodeDistance, LocalResponseNorm, PartialConv2d, ScaledTanh, Subsampling
+from fashion.layers import CodeDistance, Dropout, LocalResponseNorm, PartialConv2d, ScaledTanh, Subsampling
 from fashion.networks import build, count, load, summarise
 from fashion.params import Params
 from tests.conftest import ROOT
@@ -212,6 +212,37 @@ def test_response_normalisation_is_torchs(size: int, dtype: torch.dtype, toleran
     assert given.grad is not None
     assert expected.grad is not None
     torch.testing.assert_close(given.grad.double(), expected.grad, rtol=20 * tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("p", [0.0, 0.1, 0.5])
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_dropout_drops_its_share(p: float, memory_format: torch.memory_format) -> None:
+    """Each value is dropped with probability p, the others grow by 1/(1-p), and gradients do as the values."""
+    torch.manual_seed(0)
+    values = torch.ones(50, 20, 10, 10).to(memory_format=memory_format).requires_grad_()
+    result = Dropout(p)(values)
+    result.sum().backward()
+    kept = result != 0
+    assert torch.equal(result.detach(), kept / torch.tensor(1 - p))
+    assert values.grad is not None
+    assert torch.equal(values.grad, result.detach())
+    # Five standard deviations of a share of 100,000, and of 2,000 in each image.
+    for share, values_in in [(kept.float().mean(), 100_000), *((image.float().mean(), 2_000) for image in kept)]:
+        assert share.item() == pytest.approx(1 - p, abs=5 * (p * (1 - p) / values_in) ** 0.5)
+
+
+def test_dropout_draws_anew_from_the_seed() -> None:
+    """Two masks differ, the same seed gives the same one, a neighbour says nothing of a value, evaluation keeps all."""
+    layer, values = Dropout(0.5), torch.ones(1000, 40)
+    torch.manual_seed(1)
+    first, second = layer(values), layer(values)
+    torch.manual_seed(1)
+    assert torch.equal(layer(values), first)
+    assert not torch.equal(first, second)
+    kept = (first != 0).float().flatten()
+    for step in (1, 2, 3, 4):
+        assert (kept[step:] * kept[:-step]).mean().item() == pytest.approx(0.25, abs=0.015)
+    assert torch.equal(layer.eval()(values), values)
 
 
 def test_the_squashing_function_keeps_one() -> None:

@@ -24,7 +24,9 @@ STAGES = {
     for file in ("dvc.yaml", "models/dvc.yaml")
     for name, row in YAML(typ="safe").load(ROOT / file)["stages"].items()
 }
-MODULES = sorted(path for folder in ("fashion", "stages", "tools") for path in ROOT.glob(f"{folder}/*.py"))
+MODULES = sorted(
+    path for folder in ("benchmarks", "fashion", "stages", "tools") for path in ROOT.glob(f"{folder}/*.py")
+)
 
 
 def nodes(tree: ast.AST) -> Iterator[ast.AST]:
