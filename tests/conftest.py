@@ -31,7 +31,7 @@ def params() -> Params:
 
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Part:
-    """The training part of `digits`, at most 50 ms to make."""
+    """The training part of `digits`."""
     folder = tmp_path_factory.mktemp("digits")
     list(fetch("digits", folder, None))
     return read_part(folder, "train")
