@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from fashion import FashionError
 from fashion.advice import explained
 from fashion.files import write_json
 from fashion.memory import SETTINGS
@@ -40,6 +41,8 @@ def benchmark(
     python -m benchmarks cnn alexnet
     """
     params = Params.load()
+    if not Path("data/raw").is_dir():
+        raise FashionError("data/raw is not here: fetch it with dvc repro download.")
     figures: dict[str, Any] = {"machine": _machine(), "rounds": rounds, "milliseconds": {}}
     table = Table("architecture", *RUNS, "against plain", "against plain, memory kept", box=None, header_style="bold")
     for key in keys or KEYS:
