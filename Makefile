@@ -7,14 +7,14 @@ export FASHION_MNIST_MIRROR ?= $(abspath $(wildcard ../shared/fashion-mnist))
 # dvc starts `python -m stages ...`: the environment's Python, not the caller's.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: setup repro test test-all lint lock clean
+.PHONY: setup repro test test-all lint lock peers clean
 
 repro: setup
 	$(BIN)/dvc repro
 
 setup: .venv/ready
 
-# Quick tests, under eight minutes on two cores.
+# Quick tests, about ten minutes on two cores.
 test: setup
 	$(BIN)/python -m pytest
 
@@ -32,13 +32,20 @@ lock: setup
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade --quiet \
 		--extra dev --no-header --no-emit-index-url --output-file requirements.lock pyproject.toml
 
+# uv is told where to, or it would take an environment that happens to be activated.
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet "$$(grep -o '^uv==[^ ]*' requirements.lock)"
-	$(BIN)/uv pip sync --quiet --compile-bytecode requirements.lock
-	$(BIN)/uv pip install --quiet --no-deps --no-build-isolation --editable .
+	$(BIN)/uv pip sync --python $(BIN)/python --quiet --compile-bytecode requirements.lock
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
+# Lightning and Keras, for python -m benchmarks training; torch and all else in the versions of requirements.lock.
+peers: setup
+	$(BIN)/uv venv --quiet --clear .venv-peers
+	$(BIN)/uv pip freeze --python $(BIN)/python --exclude-editable | \
+		$(BIN)/uv pip install --quiet --python .venv-peers --requirement benchmarks/peers.txt --constraint /dev/stdin
+
 clean:
-	rm -rf .venv
+	rm -rf .venv .venv-peers

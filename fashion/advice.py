@@ -25,6 +25,10 @@ def explained() -> Iterator[None]:
         sys.exit(f"error: {sentence(error)}")
     except (FashionError, OSError) as error:
         sys.exit(f"error: {error}")
+    except (MemoryError, RuntimeError) as error:
+        if (cure := _cure(error)) is None:
+            raise
+        sys.exit(f"error: {cure}")
 
 
 def sentence(error: ValidationError) -> str:
@@ -56,6 +60,17 @@ def dangling(params: Params) -> str | None:
     for where, name, known in references:
         if name not in known:
             return f"{PATH}: {where} names {name!r}, which does not exist: {did_you_mean(name, known)} {UNDO}"
+    return None
+
+
+def _cure(error: Exception) -> str | None:
+    """What helps against the errors of torch and NumPy that a setting mends; None against others."""
+    # Told by their words and modules: torch stays unimported, so that --help answers at once.
+    if re.search("out of memory|allocate", str(error)):
+        return f"there is too little memory: a smaller train.batch_size of the model in {PATH} takes less."
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        first = str(error).split("\n")[0]
+        return f"torch could not compile the network ({first}): set gpu.compile to false in {PATH}."
     return None
 
 

@@ -10,13 +10,13 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name beside it, then rename; its folder is made where needed."""
+def write_bytes(path: Path, *content: bytes) -> None:
+    """Write a file, in parts, under a temporary name beside it, then rename; its folder is made where needed."""
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            file.writelines(content)
         # mkstemp's files are private; these are ordinary ones.
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)

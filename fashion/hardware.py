@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Literal
 
 import torch
@@ -16,10 +17,11 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class Hardware:
     """A device and how to use it.
 
-    precision: fp32, bf16 or fp16, what autocast computes in; why: the choices in words, for people.
+    name: the GPU's; precision: fp32, bf16 or fp16, what autocast computes in; why: the choices in words, for people.
     """
 
     device: torch.device
+    name: str
     precision: str
     channels_last: bool
     compile: bool
@@ -70,19 +72,28 @@ def choose(
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a run-time property
     # fp32 means fp32: cuDNN would round what it convolves to ten bits.
     torch.backends.cudnn.allow_tf32 = False
-    name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else f"{count} threads"
-    why = f"{chosen} ({name}), {precision} ({reason})"
-    return Hardware(chosen, precision, channels_last, compile, deterministic, count, why)
+    name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else ""
+    why = f"{chosen} ({name or f'{count} threads'}), {precision} ({reason})"
+    return Hardware(chosen, name, precision, channels_last, compile, deterministic, count, why)
 
 
-def place(network: nn.Module, hardware: Hardware) -> None:
-    """Move a network to the device, in the memory format and the form that the settings ask for."""
+def place(network: nn.Sequential, hardware: Hardware) -> nn.Sequential:
+    """Move a network to the device, and return what computes it there: its own layers, in the fastest form.
+
+    ReLU waits for a max-pooling that follows it. The greatest value stays the greatest, so values and gradients are the
+    same to the bit, and 2x2 pooling leaves it a quarter of the work: 7 % of the step of `cnn` on a CPU.
+    """
     network.to(hardware.device)
     if hardware.channels_last:
         network.to(memory_format=torch.channels_last)
+    layers = list(network)
+    for i, (first, second) in enumerate(pairwise(network)):
+        if isinstance(first, nn.ReLU) and isinstance(second, nn.MaxPool2d):
+            layers[i : i + 2] = second, first
+    placed = nn.Sequential(*layers)
     if hardware.compile:
-        # In place, so that the state dict keeps its names.
-        network.compile()
+        placed.compile()
+    return placed
 
 
 def _device(wanted: str) -> torch.device:

@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from fashion import FashionError, did_you_mean, weights
 from fashion.data import CLASS_COUNT, SIDE
-from fashion.layers import CodeDistance, Dropout, LocalResponseNorm, PartialConv2d, ScaledTanh, Subsampling
+from fashion.layers import CodeDistance, Conv2d, Dropout, LocalResponseNorm, PartialConv2d, ScaledTanh, Subsampling
 from fashion.params import Architecture
 
 # Every layer that a row may name, and the argument that its input decides.
 LAYERS: dict[str, tuple[type[nn.Module], str | None]] = {
-    "Conv2d": (nn.Conv2d, "in_channels"),
+    "Conv2d": (Conv2d, "in_channels"),
     "PartialConv2d": (PartialConv2d, "in_channels"),
     "Subsampling": (Subsampling, "in_channels"),
     "Linear": (nn.Linear, "in_features"),

@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from fashion.training import Epoch
 
 
-def step_bar(steps: int) -> "tqdm[Any]":
+def step_bar(steps: int, done: int = 0) -> "tqdm[Any]":
     """A bar over all steps with the time left, on a terminal only."""
-    return tqdm(total=steps, unit="step", disable=None, leave=False)
+    return tqdm(total=steps, initial=done, unit="step", disable=None, leave=False)
 
 
-def epoch_lines(epochs: int) -> Callable[["Epoch"], str]:
+def epoch_lines(epochs: int, done: int = 0) -> Callable[["Epoch"], str]:
     """A function that says in one line what an epoch gave and how long the rest will take, timed from now."""
     started = time.monotonic()
 
     def line(epoch: "Epoch") -> str:
-        left = (time.monotonic() - started) / epoch.number * (epochs - epoch.number)
+        left = (time.monotonic() - started) / (epoch.number - done) * (epochs - epoch.number)
         best = "*" if epoch.best else " "
         return (
             f"epoch {epoch.number:3}/{epochs}  training {epoch.train_accuracy:.2%}  "

@@ -1,8 +1,10 @@
 """The training engine: images lie on the device as bytes, a batch is an index, an epoch is one record."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +14,7 @@ from torch.nn import functional
 from fashion import FashionError
 from fashion.data import Part
 from fashion.hardware import Hardware, place
-from fashion.images import augmented, logits, padded, scaled
+from fashion.images import augmented, logits, scaled, views
 from fashion.params import Architecture, Train
 
 
@@ -32,82 +34,125 @@ class Epoch:
     best: bool
 
 
+@dataclass
+class Run:
+    """One training: what determines it, and how far it has come.
+
+    placed: what computes the network; epochs: the records so far; best: the weights of the best of them.
+    """
+
+    network: nn.Sequential
+    architecture: Architecture
+    seed: int
+    hardware: Hardware
+    placed: nn.Sequential
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    epochs: list[Epoch]
+    best: dict[str, Tensor]
+
+    def state(self) -> tuple[dict[str, Tensor], Any]:
+        """All that the next epoch depends on, beside what determines the run: tensors, and values for JSON."""
+        optimizer = self.optimizer.state_dict()["state"]
+        tensors = {
+            "network": self.network.state_dict(),
+            "best": self.best,
+            **{f"optimizer.{number}": state for number, state in optimizer.items()},
+        }
+        flat = {f"{group}/{name}": tensor for group, state in tensors.items() for name, tensor in state.items()}
+        return flat, {"epochs": [asdict(epoch) for epoch in self.epochs], "scaler": self.scaler.state_dict()}
+
+    def resume(self, tensors: dict[str, Tensor], values: Any) -> None:
+        """Go back to a `state`, to the bit."""
+        groups: dict[str, dict[str, Tensor]] = defaultdict(dict)
+        for name, tensor in tensors.items():
+            group, _, rest = name.partition("/")
+            groups[group][rest] = tensor
+        self.network.load_state_dict(groups["network"])
+        self.best = groups["best"]
+        for number, weight in enumerate(self.network.parameters()):
+            # In the weight's memory format, which the fused optimizers take for granted; they count steps beside it.
+            beside = weight.device if self.optimizer.defaults.get("fused") else torch.device("cpu")
+            self.optimizer.state[weight] = {
+                name: torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor.to(beside)
+                for name, tensor in groups[f"optimizer.{number}"].items()
+            }
+        self.scaler.load_state_dict(values["scaler"])
+        self.epochs = [Epoch(**epoch) for epoch in values["epochs"]]
+
+
+def begin(network: nn.Sequential, architecture: Architecture, seed: int, hardware: Hardware) -> Run:
+    """Place a network on its device and make ready to train it there."""
+    placed = place(network, hardware)
+    optimizer = make_optimizer(network, architecture.train)
+    scaler = torch.amp.GradScaler(hardware.device.type, enabled=hardware.precision == "fp16")
+    return Run(network, architecture, seed, hardware, placed, optimizer, scaler, [], {})
+
+
 def train(
-    network: nn.Module,
-    training: Part,
-    validation: Part,
-    architecture: Architecture,
-    seed: int,
-    hardware: Hardware,
-    after_step: Callable[[], object] = lambda: None,
+    run: Run, training: Part, validation: Part, after_step: Callable[[], object] = lambda: None
 ) -> Iterator[Epoch]:
-    """Train a network in place, one record an epoch; it holds that epoch's weights while the record is yielded.
+    """Train what is left of a run, one record an epoch; the network holds that epoch's weights meanwhile.
 
     Whole batches only: the images that are left over sit an epoch out. Every epoch draws from a seed of its own, made
-    of `seed` and its number. Raises FashionError where the loss is no number any more.
+    of the run's and its number. Raises FashionError where the loss is no number any more.
     """
-    recipe = architecture.train
-    device = hardware.device
+    recipe, pixels = run.architecture.train, run.architecture.pixels
+    augment = recipe.augment
+    device = run.hardware.device
     images, labels = _on(device, training)
     held_out, held_out_labels = _on(device, validation)
-    source = padded(images, recipe.augment.shift)
-    place(network, hardware)
-    optimizer = make_optimizer(network, recipe)
-    scaler = torch.amp.GradScaler(device.type, enabled=hardware.precision == "fp16")
+    source = views(images, augment.flip, augment.shift)
     steps = steps_per_epoch(len(labels), recipe)
-    best = (-1.0, 0.0)
 
-    for number in range(1, recipe.epochs + 1):
-        drawn = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    for number in range(len(run.epochs) + 1, recipe.epochs + 1):
+        drawn = int(np.random.SeedSequence([run.seed, number]).generate_state(1)[0])
         torch.manual_seed(drawn)  # for dropout
         generator = torch.Generator(device).manual_seed(drawn)
         order = torch.randperm(len(labels), generator=generator, device=device)
         # Summed on the device: reading a number there would wait for every step.
         loss_sum, correct = torch.zeros((), device=device), torch.zeros((), device=device, dtype=torch.int64)
         rate = 0.0
-        network.train()
+        run.placed.train()
         for step, index in enumerate(order[: steps * recipe.batch_size].split(recipe.batch_size)):
             rate = learning_rate(recipe, (number - 1) * steps + step, recipe.epochs * steps)
-            for group in optimizer.param_groups:
+            for group in run.optimizer.param_groups:
                 group["lr"] = rate
-            augment = recipe.augment
-            batch = augmented(source, index, augment.flip, augment.shift, augment.erase, generator)
+            batch = augmented(source, index, augment.flip, augment.erase, generator)
             target = labels[index]
-            with hardware.autocast():
-                output = network(scaled(batch, architecture.pixels.black, architecture.pixels.white)).float()
+            with run.hardware.autocast():
+                output = run.placed(scaled(batch, pixels.black, pixels.white)).float()
             loss = functional.cross_entropy(output, target, label_smoothing=recipe.label_smoothing)
-            optimizer.zero_grad(set_to_none=True)
-            scaler.scale(loss).backward()
-            scaler.step(optimizer)
-            scaler.update()
+            run.optimizer.zero_grad(set_to_none=True)
+            run.scaler.scale(loss).backward()
+            run.scaler.step(run.optimizer)
+            run.scaler.update()
             loss_sum += loss.detach()
             correct += (output.detach().argmax(1) == target).sum()
             after_step()
 
-        with hardware.autocast():
-            output = logits(network, held_out, architecture.pixels.black, architecture.pixels.white)
+        with run.hardware.autocast():
+            output = logits(run.placed, held_out, pixels.black, pixels.white)
         validation_loss, validation_accuracy = _judged(output, held_out_labels)
         train_loss = loss_sum.item() / steps
         if not math.isfinite(train_loss + validation_loss):
             raise FashionError(
                 f"in epoch {number} the loss is no number any more: lower the learning rate, train again."
             )
-        score = (validation_accuracy, -validation_loss)
-        yield Epoch(
+        before = max(((epoch.validation_accuracy, -epoch.validation_loss) for epoch in run.epochs), default=(-1.0, 0.0))
+        epoch = Epoch(
             number=number,
             learning_rate=rate,
             train_loss=train_loss,
             train_accuracy=correct.item() / min(steps * recipe.batch_size, len(labels)),
             validation_loss=validation_loss,
             validation_accuracy=validation_accuracy,
-            best=score > best,
+            best=(validation_accuracy, -validation_loss) > before,
         )
-        best = max(best, score)
-
-
-def snapshot(network: nn.Module) -> dict[str, Tensor]:
-    """A copy of a network's weights and running statistics on the CPU, unmoved by further training."""
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in network.state_dict().items()}
+        run.epochs.append(epoch)
+        if epoch.best:
+            run.best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in run.network.state_dict().items()}
+        yield epoch
 
 
 def steps_per_epoch(images: int, recipe: Train) -> int:

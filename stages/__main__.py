@@ -3,6 +3,7 @@
 import typer
 
 from fashion.advice import explained
+from fashion.lifetime import end_when_told
 from stages import check, download, evaluate, leaderboard, repeat, report, split, train
 
 
@@ -26,4 +27,5 @@ for command in (
 
 if __name__ == "__main__":
     with explained():
+        end_when_told()
         app(prog_name="python -m stages")

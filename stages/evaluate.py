@@ -35,14 +35,14 @@ def evaluate(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> 
     network, row, header = load(Path(f"models/{key}.safetensors"))
     # In full precision on every machine, however the weights were made.
     hardware = choose(**params.gpu.model_dump(exclude={"processes", "precision"}), precision="fp32")
-    place(network, hardware)
+    placed = place(network, hardware)
     raw = Path("data/raw")
     training, validation = read_split(Path(f"data/splits/{row.split}.csv"), read_part(raw, "train"))
     parts = {"train": training, "validation": validation, "test": read_part(raw, "test")}
     probabilities = {}
     for name, part in parts.items():
         images = torch.tensor(part.images, device=hardware.device)
-        output = logits(network, images, row.pixels.black, row.pixels.white)
+        output = logits(placed, images, row.pixels.black, row.pixels.white)
         probabilities[name] = torch.softmax(output.cpu().double(), 1).numpy()
         typer.echo(f"{key}: {len(images):,} {name} images")
 

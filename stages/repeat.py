@@ -38,16 +38,15 @@ def repeat(key: Annotated[str, typer.Argument(help="A key of `repeats`.")]) -> N
     steps = row.train.epochs * training.steps_per_epoch(len(training_part.labels), row.train)
     for seed in range(params.seed + 1, params.seed + 1 + params.repeats[key]):
         network = build(row.layers, row.init, seed)
-        best = {}
+        run = training.begin(network, row, seed, hardware)
         with step_bar(steps) as bar:
-            for epoch in training.train(network, training_part, validation, row, seed, hardware, bar.update):
-                if epoch.best:
-                    best = training.snapshot(network)
-        network.load_state_dict(best)
+            for _ in training.train(run, training_part, validation, bar.update):
+                pass
+        network.load_state_dict(run.best)
         accuracies = {}
         for name, part in {"validation": validation, "test": test}.items():
             images = torch.tensor(part.images, device=hardware.device)
-            output = logits(network, images, row.pixels.black, row.pixels.white)
+            output = logits(run.placed, images, row.pixels.black, row.pixels.white)
             accuracies[f"{name}_accuracy"] = (output.argmax(1).cpu().numpy() == part.labels).mean()
         runs[str(seed)] = accuracies
         typer.echo(f"{key}, seed {seed}: validation {accuracies['validation_accuracy']:.2%}")

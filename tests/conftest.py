@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -51,22 +52,28 @@ class Workspace:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def run(self, *command: str, fails: bool = False) -> str:
-        """Run a command there and return its output; its success must be as told."""
-        environment = (
+    @property
+    def environment(self) -> dict[str, str]:
+        """This project's environment, and nothing of the user's."""
+        identity = {f"GIT_{who}_{what}": "a@b.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+        return (
             os.environ
+            | identity
             | {
                 "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+                "FASHION_CHECKPOINTS": "",
                 "FASHION_MNIST_MIRROR": "",
                 "GIT_CONFIG_GLOBAL": os.devnull,
                 "DVC_NO_ANALYTICS": "1",
             }
-            | {f"GIT_{who}_{what}": "test@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
         )
+
+    def run(self, *command: str, fails: bool = False) -> str:
+        """Run a command there and return its output; its success must be as told."""
         done = subprocess.run(
             command,
             cwd=self.folder,
-            env=environment,
+            env=self.environment,
             text=True,
             check=False,
             stdout=subprocess.PIPE,
@@ -74,6 +81,19 @@ class Workspace:
         )
         assert (done.returncode != 0) == fails, f"{command} exited with {done.returncode}:\n{done.stdout}"
         return done.stdout
+
+    def start(self, *command: str) -> "subprocess.Popen[str]":
+        """Start a command there that goes on beside the test; all that it says is in its standard output."""
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            # A job in the background is born deaf to Ctrl-C.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads
+        )
 
     def stages(self, *command: str, fails: bool = False) -> list[str]:
         """Run a dvc command there and return the stages that it ran, sorted, without their files."""
@@ -100,10 +120,9 @@ class Workspace:
         return Workspace(folder)
 
 
-@pytest.fixture(scope="session")
-def checkout(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """The project as it is, changes included, committed, without results and caches."""
-    workspace = Workspace(tmp_path_factory.mktemp("checkout") / "project")
+def project(folder: Path) -> Workspace:
+    """A copy of the project as it is, changes included, committed, without results and caches."""
+    workspace = Workspace(folder)
     files = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -118,3 +137,9 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     workspace.run("git", "init", "--quiet", "--initial-branch=main")
     workspace.commit("start")
     return workspace
+
+
+@pytest.fixture(scope="session")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A copy of the project."""
+    return project(tmp_path_factory.mktemp("checkout") / "project")

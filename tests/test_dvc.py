@@ -3,13 +3,20 @@
 import csv
 import json
 import re
+import shutil
+import signal
+import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import psutil
 import pytest
 
 from tests.conftest import Workspace
+
+if TYPE_CHECKING:
+    import subprocess
 
 
 @pytest.fixture(scope="module")
@@ -200,3 +207,68 @@ def test_git_alone_shows_results(workspace: Workspace) -> None:
     assert {"accuracy", "loss", "confusion", "calibration", "plots/mistakes.png", "plots/samples.png"} <= set(plots)
     dry = clone.run("dvc", "repro", "--dry", "--allow-missing")
     assert "Running stage" not in dry
+
+
+@pytest.fixture
+def long(workspace: Workspace) -> Workspace:
+    """A copy in which lenet5 has fifty epochs to train."""
+    row = "train: {epochs: %d}\n    layers:\n      conv1: {Conv2d: {out_channels: 6"
+    workspace.replace("params.yaml", row % 1, row % 50)
+    workspace.commit("train longer")
+    return workspace
+
+
+def begun(workspace: Workspace, *command: str) -> "subprocess.Popen[str]":
+    """A process that has trained an epoch of lenet5, or has gone on with it."""
+    process = workspace.start(*command)
+    assert process.stdout
+    for line in process.stdout:
+        # The first epoch's state is saved before the second one's line.
+        if re.match(r"epoch +2/", line) or "goes on" in line:
+            return process
+    raise AssertionError("it ended before it had begun")
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT], ids=lambda told: str(told.name))
+def test_a_training_ends_when_told(long: Workspace, told: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM end it at once, with one sentence, and the same command goes on."""
+    command = [sys.executable, "-m", "stages", "train", "lenet5"]
+    process = begun(long, *command)
+    process.send_signal(told)
+    output, _ = process.communicate(timeout=10)
+    assert process.returncode == 1
+    assert re.fullmatch(r"error: lenet5: interrupted in epoch \d+; the same command goes on\.", output.splitlines()[-1])
+    assert "Traceback" not in output
+    assert "lenet5: goes on after epoch" in long.run(*command)
+
+
+# A shell between dvc and its stages stays there (dash, Debian's sh) or gives way to the command (bash).
+@pytest.mark.parametrize(
+    ("shell", "command"),
+    [("bash", ["repro"]), ("sh", ["exp", "run"]), ("sh", ["exp", "run", "--temp"])],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
+)
+def test_a_killed_run_goes_on(
+    long: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str, command: list[str]
+) -> None:
+    """Whether the training or dvc is killed, nothing trains on, and the same command ends as if nothing had been."""
+    monkeypatch.setenv("SHELL", shutil.which(shell) or "/bin/sh")
+    whole = long.copy(tmp_path / "whole")
+    whole.run("dvc", "repro")
+
+    for victim in ("training", "dvc"):
+        process = begun(long, "dvc", *command)
+        training = next(child for child in psutil.Process(process.pid).children(True) if "train" in child.cmdline())
+        (training if victim == "training" else process).kill()
+        process.communicate(timeout=60)
+        training.wait(timeout=60)
+
+    output = long.run("dvc", *command)
+    assert "lenet5: goes on after epoch" in output
+    if "--temp" in command:
+        name = re.search(r"Ran experiment\(s\): (\S+)", output)
+        assert name, output
+        long.run("dvc", "exp", "branch", name[1], "kept")
+        long.run("git", "checkout", "--quiet", "kept", "--", "dvc.lock", "models/dvc.lock")
+    for lock in ("dvc.lock", "models/dvc.lock"):
+        assert (long.folder / lock).read_text() == (whole.folder / lock).read_text()

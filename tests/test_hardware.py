@@ -1,12 +1,20 @@
 """Device and precision: chosen once, refused in one sentence."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from fashion import FashionError
-from fashion.hardware import choose
+from fashion.advice import explained
+from fashion.hardware import choose, place
+from fashion.networks import build
+from fashion.params import Params
 
 PLAIN: dict[str, Any] = {"device": "cpu", "compile": False, "channels_last": True, "deterministic": True, "threads": 1}
 
@@ -56,6 +64,43 @@ def test_what_is_not_there_is_told(changes: dict[str, str], expected: str) -> No
     assert expected in str(caught.value)
 
 
+def test_too_little_memory_is_told() -> None:
+    """What does not fit the memory, the CPU's or a GPU's, ends in one sentence with the cure."""
+    for action in (lambda: torch.empty(2**50), lambda: np.empty(2**50), _out_of_gpu_memory):
+        with pytest.raises(SystemExit, match=r"^error: there is too little memory: .*\.$"), explained():
+            action()
+
+
+@pytest.mark.slow
+def test_a_missing_compiler_is_told() -> None:
+    """Where torch.compile finds no compiler, the setting that asked for it is named."""
+    code = """
+import torch
+from fashion.advice import explained
+network = torch.nn.Sequential(torch.nn.Linear(2, 2))
+network.compile()
+with explained():
+    network(torch.ones(1, 2))
+"""
+    environment = os.environ | {"CXX": "nowhere"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: torch could not compile the network (")
+    assert last.endswith("): set gpu.compile to false in params.yaml.")
+
+
+def test_other_errors_stay_errors() -> None:
+    """A mistake in the program shows where it is."""
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), explained():
+        torch.ones(2, 3) @ torch.ones(2, 3)
+
+
+def _out_of_gpu_memory() -> None:
+    """What torch raises when a GPU's memory is full."""
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+
 def test_threads_are_as_set() -> None:
     """gpu.threads is the number of threads that torch then uses."""
     before = torch.get_num_threads()
@@ -63,3 +108,31 @@ def test_threads_are_as_set() -> None:
         assert choose(**PLAIN | {"threads": 2}, precision="fp32").threads == torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("key", ["cnn", "alexnet", "conv4_pool2_bn"])
+def test_a_placed_network_is_the_network(params: Params, key: str) -> None:
+    """What a device computes is, to the bit, what the layers in their own order give: values and gradients."""
+    network, images = build(params.models[key].layers), torch.rand(4, 1, 28, 28)
+    placed = place(network, choose(**PLAIN, precision="fp32"))
+    assert [type(layer) for layer in placed] != [type(layer) for layer in network]
+    results = []
+    for form in (network, placed):
+        torch.manual_seed(0)
+        network.zero_grad()
+        output = form(images)
+        functional.cross_entropy(output, torch.arange(4)).backward()
+        results.append((output, [weight.grad.clone() for weight in network.parameters() if weight.grad is not None]))
+    (plain, gradients), (fast, same) = results
+    assert torch.equal(plain, fast)
+    assert len(gradients) == len(list(network.parameters()))
+    assert all(torch.equal(one, other) for one, other in zip(gradients, same, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch's compiler has warnings of its own
+def test_compiling_changes_no_result(params: Params) -> None:
+    """A compiled network gives the logits of the same network uncompiled, to float order."""
+    network, images = build(params.models["lenet5"].layers), torch.rand(4, 1, 28, 28)
+    placed = place(network, choose(**PLAIN | {"compile": True}, precision="fp32"))
+    torch.testing.assert_close(placed(images), network(images), atol=1e-5, rtol=1e-4)

@@ -2,7 +2,7 @@
 
 import torch
 
-from fashion.images import augmented, logits, padded, scaled
+from fashion.images import augmented, logits, scaled, views
 
 IMAGES = torch.randint(0, 256, (40, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -10,7 +10,7 @@ IMAGES = torch.randint(0, 256, (40, 28, 28), dtype=torch.uint8, generator=torch.
 def varied(count: int, *, flip: bool = False, shift: int = 0, erase: int = 0, seed: int = 0) -> torch.Tensor:
     """The first image, varied `count` times."""
     index = torch.zeros(count, dtype=torch.int64)
-    return augmented(padded(IMAGES, shift), index, flip, shift, erase, torch.Generator().manual_seed(seed))
+    return augmented(views(IMAGES, flip, shift), index, flip, erase, torch.Generator().manual_seed(seed))
 
 
 def moved(image: torch.Tensor, down: int, right: int) -> torch.Tensor:
@@ -32,7 +32,7 @@ def test_scaling_is_linear() -> None:
 def test_without_augmentation_images_are_picked_as_they_are() -> None:
     """An index picks those images, in that order."""
     index = torch.tensor([3, 1, 39])
-    picked = augmented(padded(IMAGES, 0), index, False, 0, 0, torch.Generator())
+    picked = augmented(views(IMAGES, False, 0), index, False, 0, torch.Generator())
     assert torch.equal(picked, IMAGES[index])
 
 
@@ -61,12 +61,30 @@ def test_shifting_reaches_every_place_alike() -> None:
 def test_erasing_blanks_a_square_that_may_cross_the_edge() -> None:
     """What is blanked is one square of the given side, cut off by the image's edges, anywhere."""
     light = torch.full((1, 28, 28), 255, dtype=torch.uint8)
-    images = augmented(light, torch.zeros(3000, dtype=torch.int64), False, 0, 6, torch.Generator().manual_seed(0))
+    index, generator = torch.zeros(3000, dtype=torch.int64), torch.Generator().manual_seed(0)
+    images = augmented(views(light, False, 0), index, False, 6, generator)
     blank = images == 0
     heights, widths = blank.any(2).sum(1), blank.any(1).sum(1)
     assert torch.equal(blank.sum((1, 2)), heights * widths)
     assert set(heights.tolist()) == set(widths.tolist()) == {3, 4, 5, 6}
     assert blank.any(0).all()
+
+
+def test_augmentation_leaves_the_images_as_they_are() -> None:
+    """Erasing blanks copies: what the batch was picked from is unchanged."""
+    before = IMAGES.clone()
+    for shift in (0, 2):
+        varied(50, shift=shift, erase=20)
+    assert torch.equal(IMAGES, before)
+
+
+def test_a_batch_is_picked_in_order_whatever_is_drawn() -> None:
+    """With mirroring and shifting each place of a batch shows the image that the index names there."""
+    index = torch.tensor([7, 0, 39, 7])
+    batch = augmented(views(IMAGES, True, 1), index, True, 0, torch.Generator().manual_seed(0))
+    for image, number in zip(batch, index, strict=True):
+        faces = (IMAGES[number], IMAGES[number].flip(1))
+        assert any(torch.equal(image, moved(face, y, x)) for face in faces for y in (-1, 0, 1) for x in (-1, 0, 1))
 
 
 def test_every_image_has_draws_of_its_own() -> None:

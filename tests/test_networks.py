@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional
 
 from fashion import FashionError, weights
-from fashion.layers import CodeDistance, Dropout, LocalResponseNorm, PartialConv2d, ScaledTanh, Subsampling
+from fashion.layers import CodeDistance, Conv2d, Dropout, LocalResponseNorm, PartialConv2d, ScaledTanh, Subsampling
 from fashion.networks import build, count, load, summarise
 from fashion.params import Params
 from tests.conftest import ROOT
@@ -212,6 +212,26 @@ def test_response_normalisation_is_torchs(size: int, dtype: torch.dtype, toleran
     assert given.grad is not None
     assert expected.grad is not None
     torch.testing.assert_close(given.grad.double(), expected.grad, rtol=20 * tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{}, {"bias": False}, {"stride": 2}, {"padding": 1}, {"groups": 4}, {"kernel_size": 3, "padding": "same"}],
+    ids=str,
+)
+def test_a_convolution_of_the_whole_input_is_torchs(arguments: dict[str, Any]) -> None:
+    """Values and gradients are torch.nn's, whether or not the kernel covers its input and takes the short way."""
+    everything = {"in_channels": 8, "out_channels": 12, "kernel_size": 4, **arguments}
+    reference, layer = nn.Conv2d(**everything), Conv2d(**everything)
+    layer.load_state_dict(reference.state_dict())
+    maps = torch.rand(2, 8, 4, 4, generator=torch.Generator().manual_seed(0))
+    results = []
+    for convolution in (reference, layer):
+        given = maps.clone().requires_grad_()
+        output = convolution(given)
+        output.square().sum().backward()
+        results.append([output, given.grad, *(weight.grad for weight in convolution.parameters())])
+    torch.testing.assert_close(results[0], results[1])
 
 
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5])

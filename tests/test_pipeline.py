@@ -11,14 +11,15 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from benchmarks.__main__ import app as benchmarks
 from fashion.networks import build, count
 from fashion.params import Params
 from stages.__main__ import app as stages
 from tests.conftest import ROOT
 from tools.__main__ import app as tools
 
-# Imported by stages that train, and no number depends on them: what people see, and how memory is kept.
-BESIDE = {"fashion/memory.py", "fashion/progress.py"}
+# Imported by stages that train, and no number depends on them: what people see, how memory is kept, how to go on.
+BESIDE = {"fashion/checkpoints.py", "fashion/lifetime.py", "fashion/memory.py", "fashion/progress.py"}
 STAGES = {
     name: row.get("do", row)
     for file in ("dvc.yaml", "models/dvc.yaml")
@@ -139,7 +140,7 @@ def test_imports_are_silent_and_light() -> None:
     assert light == python(f"import {', '.join(names)}") == ""
 
 
-@pytest.mark.parametrize("app", [stages, tools], ids=["stages", "tools"])
+@pytest.mark.parametrize("app", [benchmarks, stages, tools], ids=["benchmarks", "stages", "tools"])
 def test_every_command_shows_an_example(app: Any) -> None:
     """A command's help is one sentence, and below it a command line to copy."""
     for command in app.registered_commands:

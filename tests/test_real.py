@@ -10,7 +10,7 @@ from fashion.hardware import choose
 from fashion.networks import build
 from fashion.params import Params
 from fashion.splitting import split
-from fashion.training import train
+from fashion.training import begin, train
 
 
 def test_two_epochs_beat_eighty_percent(params: Params, real: Path, tmp_path: Path) -> None:
@@ -22,5 +22,5 @@ def test_two_epochs_beat_eighty_percent(params: Params, real: Path, tmp_path: Pa
     row = params.models["cnn"]
     short = row.model_copy(update={"train": row.train.model_copy(update={"epochs": 2})})
     hardware = choose(device="cpu", precision="auto", compile=False, channels_last=True, deterministic=True, threads=1)
-    *_, last = train(build(row.layers), training, validation, short, 0, hardware)
+    *_, last = train(begin(build(row.layers), short, 0, hardware), training, validation)
     assert last.validation_accuracy > 0.8

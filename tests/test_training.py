@@ -1,5 +1,6 @@
 """The engine, against a plain PyTorch loop and against itself."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from fashion.data import Part
 from fashion.hardware import Hardware, choose
 from fashion.networks import build
 from fashion.params import Architecture, Params
-from fashion.training import Epoch, learning_rate, snapshot, steps_per_epoch, train
+from fashion.training import Epoch, Run, begin, learning_rate, steps_per_epoch, train
 
 FP32 = {"precision": "fp32", "threads": 1}
 
@@ -30,11 +31,20 @@ def row(params: Params, key: str = "lenet5", **changes: Any) -> Architecture:
     return architecture.model_copy(update={"train": architecture.train.model_copy(update=changes)})
 
 
-def run(architecture: Architecture, part: Part, seed: int = 0, **changes: Any) -> tuple[list[Epoch], nn.Module]:
-    """Train on the first 1,000 images, validate on the rest."""
-    network = build(architecture.layers, architecture.init, seed)
-    cut = (part.take(np.arange(1000)), part.take(np.arange(1000, len(part.labels))))
-    return list(train(network, *cut, architecture, seed, hardware(**changes))), network
+def prepared(architecture: Architecture, seed: int = 0, **changes: Any) -> Run:
+    """A run that has not begun."""
+    return begin(build(architecture.layers, architecture.init, seed), architecture, seed, hardware(**changes))
+
+
+def halves(part: Part) -> tuple[Part, Part]:
+    """The first 1,000 images to train on, the rest to validate on."""
+    return part.take(np.arange(1000)), part.take(np.arange(1000, len(part.labels)))
+
+
+def trained(architecture: Architecture, part: Part, seed: int = 0, **changes: Any) -> tuple[list[Epoch], nn.Module]:
+    """The records and the network of a whole run."""
+    run = prepared(architecture, seed, **changes)
+    return list(train(run, *halves(part))), run.network
 
 
 def test_an_epoch_equals_a_plain_loop(params: Params, digits: Part) -> None:
@@ -42,7 +52,7 @@ def test_an_epoch_equals_a_plain_loop(params: Params, digits: Part) -> None:
     architecture = row(
         params, epochs=2, batch_size=64, optimizer="adam", weight_decay=0.0, schedule="constant", warmup=0.0
     )
-    _, network = run(architecture, digits, channels_last=False)
+    _, network = trained(architecture, digits, channels_last=False)
 
     plain = build(architecture.layers, seed=0)
     optimizer = torch.optim.Adam(plain.parameters(), lr=architecture.train.learning_rate)
@@ -65,7 +75,7 @@ def test_the_same_seed_gives_the_same_bits(params: Params, digits: Part, precisi
     """Two trainings agree in every weight and every number of their history; another seed does not."""
     architecture = row(params, "cnn", epochs=2)
     (first, one), (second, same), (_, other) = (
-        run(architecture, digits, seed, precision=precision) for seed in (0, 0, 1)
+        trained(architecture, digits, seed, precision=precision) for seed in (0, 0, 1)
     )
     assert first == second
     assert all(torch.equal(weight, same.state_dict()[name]) for name, weight in one.state_dict().items())
@@ -77,13 +87,13 @@ def test_every_optimizer_learns(params: Params, digits: Part, optimizer: str) ->
     """Eight epochs on a thousand digits beat 80 % on images not trained on."""
     rate = 0.05 if optimizer == "sgd" else 0.003
     architecture = row(params, epochs=8, batch_size=50, optimizer=optimizer, learning_rate=rate, weight_decay=0.0)
-    epochs, _ = run(architecture, digits)
+    epochs, _ = trained(architecture, digits)
     assert epochs[-1].validation_accuracy > 0.8
 
 
 def test_the_record_says_what_the_weights_do(params: Params, digits: Part) -> None:
     """An epoch's validation figures are those of the network at that moment, and `best` marks each new best."""
-    epochs, network = run(row(params, epochs=6), digits)
+    epochs, network = trained(row(params, epochs=6), digits)
     images, labels = torch.tensor(digits.images[1000:]), torch.tensor(digits.labels[1000:])
     with torch.no_grad():
         output = network.eval()(images.unsqueeze(1) / 255)
@@ -95,26 +105,60 @@ def test_the_record_says_what_the_weights_do(params: Params, digits: Part) -> No
     ]
 
 
-def test_a_snapshot_stays_when_training_goes_on(params: Params) -> None:
-    """Kept weights are a copy."""
-    network = build(params.models["lenet5"].layers)
-    kept = snapshot(network)
-    before = kept["conv1.weight"].clone()
-    with torch.no_grad():
-        next(network.parameters()).zero_()
-    assert torch.equal(kept["conv1.weight"], before)
+def test_the_best_weights_stay_when_training_goes_on(params: Params, digits: Part) -> None:
+    """The kept weights are those of the best epoch, to the bit, whatever came after it."""
+    run = prepared(row(params, epochs=12, learning_rate=0.02))
+    seen: dict[str, torch.Tensor] = {}
+    for epoch in train(run, *halves(digits)):
+        if epoch.best:
+            seen = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
+    assert not run.epochs[-1].best, "the last epoch is the best one: nothing would show"
+    assert seen.keys() == run.best.keys()
+    assert all(torch.equal(tensor, run.best[name]) for name, tensor in seen.items())
+
+
+@pytest.mark.parametrize(
+    ("key", "precision", "optimizer"),
+    [
+        ("lenet5", "fp32", "adam"),
+        ("lenet5", "fp32", "nadam"),
+        ("lenet5", "fp32", "sgd"),
+        ("lenet5", "bf16", "adamw"),
+        ("fcnn", "fp32", "adamw"),
+        ("conv4_pool2_bn", "fp32", "adamw"),
+    ],
+)
+def test_a_resumed_run_ends_in_the_same_bits(
+    params: Params, digits: Part, key: str, precision: str, optimizer: str
+) -> None:
+    """A run stopped after two epochs and gone on with elsewhere gives the records and weights of one never stopped."""
+    architecture = row(params, key, epochs=4, optimizer=optimizer, batch_size=250)
+    whole, first, second = (prepared(architecture, seed=seed, precision=precision) for seed in (0, 0, 0))
+    list(train(whole, *halves(digits)))
+    for epoch in train(first, *halves(digits)):
+        if epoch.number == 2:
+            break
+    tensors, values = first.state()
+    # As a file has them.
+    tensors = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
+    second.resume(tensors, json.loads(json.dumps(values)))
+    list(train(second, *halves(digits)))
+    assert second.epochs == whole.epochs
+    for one, other in ((second.network.state_dict(), whole.network.state_dict()), (second.best, whole.best)):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
 def test_a_diverged_training_is_told(params: Params, digits: Part) -> None:
     """A loss that is no number ends training with the cure."""
     with pytest.raises(FashionError, match="lower the learning rate"):
-        run(row(params, "fcnn", epochs=1, optimizer="sgd", learning_rate=1e30, warmup=0.0), digits)
+        trained(row(params, "fcnn", epochs=1, optimizer="sgd", learning_rate=1e30, warmup=0.0), digits)
 
 
 def test_label_smoothing_keeps_the_loss_up(params: Params, digits: Part) -> None:
     """A smoothed target of 0.2 has an entropy that no network gets below."""
     rough, smooth = (
-        run(row(params, epochs=10, label_smoothing=value), digits)[0][-1].train_loss for value in (0.0, 0.2)
+        trained(row(params, epochs=10, label_smoothing=value), digits)[0][-1].train_loss for value in (0.0, 0.2)
     )
     assert smooth > rough
     assert smooth > 0.866  # the entropy of 0.82 once and 0.02 nine times
@@ -124,7 +168,7 @@ def test_label_smoothing_keeps_the_loss_up(params: Params, digits: Part) -> None
 def test_weight_decay_shrinks_weights(params: Params, digits: Part, optimizer: str) -> None:
     """With decay the weights end smaller, whatever the optimizer."""
     free, decayed = (
-        run(row(params, epochs=5, weight_decay=decay, optimizer=optimizer), digits)[1] for decay in (0.0, 1.0)
+        trained(row(params, epochs=5, weight_decay=decay, optimizer=optimizer), digits)[1] for decay in (0.0, 1.0)
     )
     assert decayed.state_dict()["conv3.weight"].norm() < free.state_dict()["conv3.weight"].norm()
 

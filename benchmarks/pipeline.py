@@ -1,0 +1,71 @@
+"""The whole pipeline's time: dvc repro from downloaded data, and with nothing to do."""
+
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import typer
+
+from benchmarks.processes import RAW, machine, need_data
+from fashion.files import write_json
+
+# The least that DVC can have nothing to do about.
+LEAST = "stages:\n  only:\n    cmd: echo done > out.txt\n    outs:\n      - out.txt:\n          cache: false\n"
+
+
+def pipeline(
+    rounds: Annotated[int, typer.Option(help="Calls with nothing to do, interleaved.", min=1)] = 5,
+    output: Annotated[Path, typer.Option(help="Where the figures go, as JSON.")] = Path("benchmarks/pipeline.json"),
+) -> None:
+    """Time dvc repro of HEAD in a clone, from downloaded data, and with nothing to do beside a project of one stage.
+
+    Example: python -m benchmarks pipeline
+    """
+    need_data()
+    with TemporaryDirectory() as folder:
+        clone, least = Path(folder, "clone"), Path(folder, "least")
+        _run(Path(), "git", "clone", "--quiet", ".", str(clone))
+        _run(clone, "dvc", "repro", "download")
+        figures: dict[str, Any] = {"machine": machine(), "seconds": {"dvc repro": [_run(clone, "dvc", "repro")]}}
+        least.mkdir()
+        (least / "dvc.yaml").write_text(LEAST)
+        _run(least, "git", "init", "--quiet")
+        _run(least, "dvc", "init", "--quiet")
+        # Neither reports usage nor looks for updates.
+        shutil.copy(".dvc/config", least / ".dvc")
+        _run(least, "dvc", "repro")
+        for _ in range(rounds):
+            for name, where in (("nothing to do", clone), ("nothing to do, one stage", least)):
+                figures["seconds"].setdefault(name, []).append(_run(where, "dvc", "repro"))
+    write_json(output, figures)
+    typer.echo(table(figures))
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Markdown: seconds, median (least to most)."""
+    lines = ["| command | seconds |", "|---|---|"]
+    for name, values in figures["seconds"].items():
+        spread = f" ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else ""
+        lines.append(f"| {name} | {statistics.median(values):.2f}{spread} |")
+    return "\n".join([*lines, "", f"{figures['machine']}."])
+
+
+def _run(where: Path, *command: str) -> float:
+    """Seconds that a command takes; what it says is shown where it fails."""
+    environment = os.environ | {
+        "FASHION_CHECKPOINTS": "",
+        "FASHION_MNIST_MIRROR": str(RAW.absolute()),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    started = time.perf_counter()
+    done = subprocess.run(command, cwd=where, env=environment, check=False, capture_output=True, text=True)  # noqa: S603 - ours
+    seconds = time.perf_counter() - started
+    if done.returncode:
+        sys.exit(f"error: {' '.join(command)} failed in a clone:\n{done.stdout}{done.stderr}")
+    return seconds

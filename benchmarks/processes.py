@@ -1,0 +1,49 @@
+"""Measurements in processes of their own, which alone read glibc's settings anew, and the machine they ran on."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from fashion import FashionError
+from fashion.memory import SETTINGS
+
+RAW = Path("data/raw")
+
+
+def alone(module: str, *words: str, environment: dict[str, str], python: str = sys.executable) -> Any:
+    """What a module, run in a new process without memory settings but those given, prints last, read as JSON.
+
+    Raises FashionError, with the last line of its complaint, where it fails.
+    """
+    clean = {name: value for name, value in os.environ.items() if name not in SETTINGS}
+    command = [python, "-m", module, *words]
+    done = subprocess.run(command, env=clean | environment, check=False, capture_output=True, text=True)  # noqa: S603 - ours
+    if done.returncode:
+        complaint = (done.stderr.strip() or "it says nothing").splitlines()[-1]
+        raise FashionError(f"python -m {module} {' '.join(words)} failed: {complaint}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def need_data() -> None:
+    """Raise FashionError where the data has not been fetched."""
+    if not RAW.is_dir():
+        raise FashionError(f"{RAW} is not here: fetch it with dvc repro download.")
+
+
+def machine() -> str:
+    """The device, and the versions that matter, in words."""
+    import torch
+
+    from fashion.hardware import choose
+    from fashion.params import Params
+
+    processor = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").is_file():
+        names = [line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+        processor = names[0] if names else processor
+    chosen = choose(**Params.load().gpu.model_dump(exclude={"processes"})).why
+    return f"{processor}, {chosen}, torch {torch.__version__}, Python {platform.python_version()}"

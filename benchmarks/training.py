@@ -1,0 +1,87 @@
+"""A training step, side by side: the engine, the loop that everyone writes, Lightning and Keras."""
+
+import statistics
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from tqdm import tqdm
+
+from benchmarks.processes import alone, machine, need_data
+from fashion.files import write_json
+from fashion.memory import SETTINGS
+from fashion.params import Params
+
+# Their requirements are in peers.txt; make peers makes it.
+PEERS = Path(".venv-peers/bin/python")
+# Column, module, contestant and environment: memory settings help the plain loop too, so that both are told apart.
+RUNS: dict[str, tuple[str, str, dict[str, str]]] = {
+    "plain loop": ("contestants", "plain", {}),
+    "plain loop, memory kept": ("contestants", "plain", SETTINGS),
+    "Lightning": ("peers", "lightning", {}),
+    "Keras": ("peers", "keras", {}),
+    "engine": ("contestants", "engine", SETTINGS),
+    "data work": ("contestants", "data", SETTINGS),
+    "arithmetic": ("contestants", "floor", SETTINGS),
+}
+KEYS = ["lenet5", "fcnn", "cnn", "conv4_pool2_bn", "convnet", "wide_dense", "alexnet"]
+# How long one measurement is to take in the engine, in seconds.
+SECONDS = 1.5
+
+
+def training(
+    keys: Annotated[list[str] | None, typer.Argument(help=f"Keys of `models`; {', '.join(KEYS)} if none.")] = None,
+    rounds: Annotated[int, typer.Option(help="Measurements of each, interleaved.", min=1)] = 5,
+    output: Annotated[Path, typer.Option(help="Where the figures go, as JSON.")] = Path("benchmarks/training.json"),
+) -> None:
+    """Time a training step of each architecture and print medians, spreads and ratios.
+
+    Batches of 128, Adam, no augmentation. Lightning and Keras take part once make peers has installed them.
+    Example: python -m benchmarks training cnn alexnet
+    """
+    need_data()
+    params = Params.load()
+    runs = {name: run for name, run in RUNS.items() if run[0] != "peers" or PEERS.is_file()}
+    figures: dict[str, Any] = {"machine": machine(), "rounds": rounds, "milliseconds": {}}
+    with tqdm(total=len(keys or KEYS) * rounds * len(runs), unit="run", disable=None, leave=False) as bar:
+        for key in keys or KEYS:
+            params.architecture(key)
+            # A first, short measurement says how many steps fill the time.
+            first = alone("benchmarks.contestants", "engine", key, "5", environment=SETTINGS)
+            steps = max(5, int(SECONDS * 1e3 / first))
+            times: dict[str, list[float]] = {name: [] for name in runs}
+            for _ in range(rounds):
+                for name, (module, contestant, environment) in runs.items():
+                    bar.set_description(f"{key}: {name}")
+                    python = str(PEERS) if module == "peers" else sys.executable
+                    words = (f"benchmarks.{module}", contestant, key, str(steps))
+                    times[name].append(alone(*words, python=python, environment=environment))
+                    bar.update()
+            figures["milliseconds"][key] = times
+            write_json(output, figures)
+    typer.echo(table(figures))
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Markdown: milliseconds a step, median (least to most), and the median as a multiple of the engine's."""
+    rows = figures["milliseconds"]
+    names = list(next(iter(rows.values())))
+    lines = [f"| architecture | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+    for key, times in rows.items():
+        engine = statistics.median(times["engine"])
+        cells = [f"`{key}`"]
+        for name, values in times.items():
+            median = statistics.median(values)
+            ratio = "" if name == "engine" else f", **{median / engine:.2f}x**"
+            cells.append(f"{_short(median)} ({_short(min(values))} to {_short(max(values))}){ratio}")
+        lines.append(f"| {' | '.join(cells)} |")
+    about = f"Milliseconds a step, median (least to most) of {figures['rounds']} interleaved rounds, as a multiple of"
+    return "\n".join(
+        [*lines, "", f"{about} the engine's. The engine's machine: {figures['machine']}; the others: fp32."]
+    )
+
+
+def _short(milliseconds: float) -> str:
+    """Three digits, and no exponent."""
+    return f"{float(f'{milliseconds:.3g}'):g}"

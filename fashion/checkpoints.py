@@ -1,0 +1,118 @@
+"""Unfinished trainings, kept outside the outputs that DVC deletes, so that a killed one goes on where it was."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import filelock
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load, save
+from torch import Tensor
+
+from fashion import FashionError
+from fashion.files import write_bytes
+
+# Another place than .checkpoints in the project's root: a runner's scratch disk.
+VARIABLE = "FASHION_CHECKPOINTS"
+# Unfinished trainings that are kept; the oldest ones beyond it go.
+KEPT = 5
+# Saving takes at most a share of 1/PATIENCE of the time: the next one waits so many times as long as the last one took.
+PATIENCE = 40
+# Seconds in which a process that was told to end does.
+GRACE = 10.0
+
+
+def identity(header: dict[str, Any], *arrays: NDArray[Any]) -> str:
+    """A name for all that determines a training's numbers: its settings and data, this library and the processor.
+
+    header: JSON, the order of its mappings included. 64 hexadecimal digits.
+    """
+    digest = hashlib.sha256(json.dumps([header, dict(torch.cpu.get_capabilities())]).encode())
+    for array in arrays:
+        digest.update(array.tobytes())
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+class Checkpoint:
+    """The file of one unfinished training; what people should know of it is said through `say`."""
+
+    def __init__(self, file: Path, say: Callable[[str], object]) -> None:
+        self._file = file
+        self._say = say
+        self._next = 0.0
+
+    def load(self) -> tuple[dict[str, Tensor], Any] | None:
+        """The tensors and the values that were saved last; None where there are none, or they are not sound."""
+        if not self._file.is_file():
+            return None
+        content = self._file.read_bytes()
+        if content[:32] != self._digest(content[32:]):
+            self._say(f"{self._file} is damaged or of another training: this one starts from the beginning.")
+            return None
+        tensors = load(content[32:])
+        return tensors, json.loads(tensors.pop("").numpy().tobytes())
+
+    def save(self, state: Callable[[], tuple[dict[str, Tensor], Any]]) -> None:
+        """Keep tensors and values (JSON) instead of those before; seldom enough to cost next to nothing.
+
+        Where that fails training can go on, only without.
+        """
+        started = time.monotonic()
+        if started < self._next:
+            return
+        tensors, values = state()
+        text = torch.frombuffer(bytearray(json.dumps(values).encode()), dtype=torch.uint8)
+        content = save({name: tensor.contiguous() for name, tensor in tensors.items()} | {"": text})
+        try:
+            write_bytes(self._file, self._digest(content), content)
+        except OSError as error:
+            self._say(f"no new checkpoint ({error.strerror}: {self._file}); training goes on without.")
+        self._next = time.monotonic() + PATIENCE * (time.monotonic() - started)
+
+    def _digest(self, content: bytes) -> bytes:
+        """Of the content and of whose it is."""
+        return hashlib.sha256(self._file.parent.name.encode() + content).digest()
+
+
+@contextmanager
+def kept(name: str, say: Callable[[str], object]) -> Iterator[Checkpoint]:
+    """The checkpoint of the training of that `identity`, locked meanwhile; gone once what runs inside is through.
+
+    Raises FashionError where another process trains the same and goes on with it.
+    """
+    root = Path(os.environ.get("DVC_ROOT", ""), os.environ.get(VARIABLE) or ".checkpoints")
+    folder = root / name
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        # Its holder's death releases it.
+        lock = filelock.FileLock(folder / "lock").acquire(timeout=GRACE)
+    except filelock.Timeout:
+        raise FashionError("another process trains the very same: wait for it, or end it.") from None
+    with lock:
+        # Left behind by a process that was killed while it wrote.
+        for file in folder.glob("*.tmp"):
+            file.unlink()
+        _prune(root, folder)
+        yield Checkpoint(folder / "state", say)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _prune(root: Path, own: Path) -> None:
+    """Remove the oldest unfinished trainings beyond those kept, unless somebody is at them."""
+    # Others may remove theirs at this moment; whatever happens, this training goes on.
+    with suppress(OSError):
+        folders = [folder for folder in root.iterdir() if re.fullmatch("[0-9a-f]{64}", folder.name) and folder != own]
+        folders.sort(key=lambda folder: folder.stat().st_mtime)
+        for folder in folders[: max(0, len(folders) + 1 - KEPT)]:
+            with suppress(filelock.Timeout), filelock.FileLock(folder / "lock", timeout=0):
+                shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,81 @@
+"""Kill trainings over and over, and compare how they end with one left alone: python -m tests.kills [TIMES]."""
+
+import math
+import random
+import shutil
+import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.conftest import Workspace, project
+
+KEY = "lenet5"
+COMMAND = [sys.executable, "-m", "stages", "train", KEY]
+
+
+def different(folder: Path, times: int, seed: int) -> tuple[int, int]:
+    """Kill at least so many times; how many trainings went on, and how many files ended otherwise than undisturbed."""
+    print(f"seed {seed}", flush=True)  # noqa: T201 - to repeat it
+    moments = random.Random(seed)  # noqa: S311 - no secret
+    workspace = project(folder)
+    workspace.replace("params.yaml", "dataset: fashion_mnist", "dataset: digits")
+    workspace.replace("params.yaml", "train: {epochs: 25}", "train: {epochs: 40}")
+    workspace.replace("params.yaml", "threads: auto", "threads: 1")
+    workspace.run("dvc", "repro", "download", "split@holdout_6k")
+    started = time.monotonic()
+    workspace.run(*COMMAND)
+    whole = time.monotonic() - started
+    expected = results(workspace)
+    kills, wrong, resumed = 0, 0, 0
+    while kills < times:
+        clean(workspace)
+        while not (output := finished(workspace, _moment(moments, whole, times - kills))):
+            kills += 1
+        resumed += "goes on after epoch" in output
+        ended = results(workspace)
+        wrong += sum(ended.get(name) != content for name, content in expected.items()) + len(ended.keys() - expected)
+        print(f"{kills} kills, {resumed} trainings resumed, {wrong} files differ", flush=True)  # noqa: T201 - progress
+    assert list((folder / ".checkpoints").iterdir()) == []
+    return resumed, wrong
+
+
+def _moment(moments: random.Random, whole: float, left: int) -> float | None:
+    """When to kill: never once none is left, else in turn while it saves (None) and after so many seconds."""
+    if not left:
+        return math.inf
+    return moments.uniform(0, whole) if left % 2 else None
+
+
+def finished(workspace: Workspace, moment: float | None) -> str:
+    """What a training said that came to its end; nothing where it was killed before."""
+    process = workspace.start(*COMMAND)
+    end = time.monotonic() + (math.inf if moment is None else moment)
+    folder = workspace.folder / ".checkpoints"
+    while process.poll() is None and time.monotonic() < end:
+        # Not the first save: there is something to go on from.
+        if moment is None and any(folder.glob("*/*.tmp")) and any(folder.glob("*/state")):
+            break
+        time.sleep(0.0002)
+    process.kill()
+    output, _ = process.communicate()
+    assert process.returncode in (0, -9), output
+    return output if process.returncode == 0 else ""
+
+
+def results(workspace: Workspace) -> dict[str, bytes]:
+    """Every file that a training leaves."""
+    files = [workspace.folder / f"models/{KEY}.safetensors", *workspace.folder.glob(f"metrics/train/{KEY}/**/*.*")]
+    return {str(file.relative_to(workspace.folder)): file.read_bytes() for file in files if file.is_file()}
+
+
+def clean(workspace: Workspace) -> None:
+    """Remove them, as DVC does before it runs a stage."""
+    (workspace.folder / f"models/{KEY}.safetensors").unlink(missing_ok=True)
+    shutil.rmtree(workspace.folder / f"metrics/train/{KEY}", ignore_errors=True)
+
+
+if __name__ == "__main__":
+    with TemporaryDirectory() as temporary:
+        count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+        sys.exit(different(Path(temporary, "project"), count, seed=time.time_ns())[1])

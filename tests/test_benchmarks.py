@@ -1,0 +1,109 @@
+"""The benchmarks: that all contestants do the same work, and what is made of their times."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import accuracy, pipeline, training
+from benchmarks.contestants import WARMUP, Clock, torchs
+from benchmarks.processes import alone
+from fashion import FashionError
+from fashion.fetching import fetch
+from fashion.networks import build
+from fashion.params import Params
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize("key", training.KEYS)
+def test_the_plain_loop_trains_the_same_network(params: Params, key: str) -> None:
+    """Its layers are torch's own, and give what the project's give."""
+    row, images = params.models[key], torch.rand(2, 1, 28, 28)
+    plain, ours = torchs(row).eval(), build(row.layers).eval()
+    assert {type(layer).__module__.split(".")[0] for layer in plain} == {"torch"}
+    assert plain[0].__class__ in (nn.Conv2d, nn.Flatten, nn.BatchNorm2d)
+    torch.testing.assert_close(plain(images), ours(images))
+
+
+@pytest.mark.parametrize("contestant", ["plain", "engine", "data", "floor"])
+def test_every_contestant_gives_a_time(tmp_path: Path, contestant: str) -> None:
+    """In a project with data each prints the milliseconds of a step."""
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    list(fetch("digits", tmp_path / "data/raw", None))
+    command = [sys.executable, "-m", "benchmarks.contestants", contestant, "lenet5", "2"]
+    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, check=True, capture_output=True)
+    assert float(done.stdout) > 0
+
+
+def test_a_failed_measurement_is_told() -> None:
+    """What cannot be measured is named, with the reason, in one sentence."""
+    with pytest.raises(FashionError, match=r"^python -m benchmarks\.nothing engine failed: .*No module named"):
+        alone("benchmarks.nothing", "engine", environment={})
+
+
+def test_a_race_ends_when_the_target_is_reached() -> None:
+    """Epochs run until one reaches the target, or to their end; the best is told either way."""
+    epochs = iter([0.5, 0.9, 0.7])
+    reached = accuracy.race(epochs, 0.9)
+    assert (reached["epochs"], reached["best"], list(epochs)) == (2, 0.9, [0.7])
+    missed = accuracy.race(iter([0.5, 0.9, 0.7]), 0.95)
+    assert (missed["epochs"], missed["best"]) == (3, 0.9)
+
+
+def test_times_become_ratios_of_the_engines() -> None:
+    """A cell is the median, the range, and the median as a multiple of the engine's."""
+    times = {"plain loop": [900.0, 1000.4, 1100.0], "engine": [250.1, 240.0, 260.0], "data work": [0.25, 0.2501, 0.3]}
+    text = training.table({"machine": "A box", "rounds": 3, "milliseconds": {"lenet5": times}})
+    assert text == (
+        "| architecture | plain loop | engine | data work |\n"
+        "|---|---|---|---|\n"
+        "| `lenet5` | 1000 (900 to 1100), **4.00x** | 250 (240 to 260) | 0.25 (0.25 to 0.3), **0.00x** |\n"
+        "\n"
+        "Milliseconds a step, median (least to most) of 3 interleaved rounds, as a multiple of the engine's. "
+        "The engine's machine: A box; the others: fp32."
+    )
+
+
+@pytest.mark.parametrize(
+    ("ours", "published", "expected"),
+    [
+        (0.91, 0.91, "| 20 s (3 epochs) | 10 s (3 epochs) | **2.0x** |"),
+        (0.91, 0.89, "| 20 s (3 epochs, not reached: best 89.00 %) | 10 s (3 epochs) | **at least 2.0x** |"),
+        (0.89, 0.91, "| 20 s (3 epochs) | 10 s (3 epochs, not reached: best 89.00 %) |  |"),
+    ],
+)
+def test_seconds_to_an_accuracy_become_a_ratio(ours: float, published: float, expected: str) -> None:
+    """A run that never reached the accuracy says what it did reach, and there is a ratio only where ours did."""
+    runs = {
+        "ours": {"target": 0.9, "seconds": 10.0, "epochs": 3, "best": ours},
+        "published": {"target": 0.9, "seconds": 20.0, "epochs": 3, "best": published},
+    }
+    assert f"| `cnn` | 90.00 % {expected}" in accuracy.table({"machine": "A box", "runs": {"cnn": runs}})
+
+
+def test_a_clock_tells_the_mean_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first steps do not count, each of the others does once."""
+    times = iter([100.0, 107.0, 110.0, 110.5, 111.5, 112.0])
+    monkeypatch.setattr("time.perf_counter", lambda: next(times))
+    clock = Clock(3)
+    for _ in range(WARMUP + 3):
+        clock.tick()
+    assert clock.milliseconds() == pytest.approx(2000 / 3)
+
+
+def test_seconds_of_the_pipeline_are_shown_with_their_spread() -> None:
+    """One measurement stands alone, several as their median and range."""
+    text = pipeline.table({"machine": "A box", "seconds": {"all": [90.0], "nothing": [1.0, 3.0, 2.0]}})
+    assert text.splitlines()[2:4] == ["| all | 90.00 |", "| nothing | 2.00 (1.00 to 3.00) |"]
+
+
+@pytest.mark.parametrize("module", [training, accuracy, pipeline], ids=lambda module: str(module.__name__))
+def test_the_readmes_figures_are_those_of_the_last_run(module: Any) -> None:
+    """README shows the very table that the benchmark's committed figures give."""
+    figures = json.loads((ROOT / module.__name__.replace(".", "/")).with_suffix(".json").read_text())
+    assert module.table(figures) in (ROOT / "README.md").read_text()

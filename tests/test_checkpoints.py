@@ -1,0 +1,188 @@
+"""Checkpoints: whole or not at all, of the right training or ignored, one holder, never too many."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fashion import FashionError, checkpoints
+from fashion.checkpoints import KEPT, PATIENCE, VARIABLE, Checkpoint, identity, kept
+from tests import kills
+
+ONE, TWO = "1" * 64, "2" * 64
+STATE = ({"a/b": torch.arange(6.0).reshape(2, 3), "a/c": torch.tensor(7)}, {"epochs": [{"loss": 0.1 + 0.2}]})
+
+
+@pytest.fixture(autouse=True)
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where checkpoints lie meanwhile."""
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def said() -> list[str]:
+    """What people were told."""
+    return []
+
+
+@contextmanager
+def killed(name: str = ONE, say: Callable[[str], object] = print) -> Iterator[Checkpoint]:
+    """A training that ends early."""
+    with suppress(KeyboardInterrupt), kept(name, say) as checkpoint:
+        yield checkpoint
+        raise KeyboardInterrupt
+
+
+def left_behind(name: str = ONE) -> Path:
+    """The file of a training that ended early."""
+    with killed(name) as checkpoint:
+        checkpoint.save(lambda: STATE)
+    return Path(os.environ[VARIABLE], name, "state")
+
+
+def test_what_was_saved_comes_back(said: list[str]) -> None:
+    """Tensors and values are there again, to the bit; nothing is said of it."""
+    left_behind()
+    with kept(ONE, said.append) as checkpoint:
+        tensors, values = checkpoint.load() or ({}, None)
+    assert values == STATE[1]
+    assert tensors.keys() == STATE[0].keys()
+    assert all(torch.equal(tensor, STATE[0][name]) for name, tensor in tensors.items())
+    assert said == []
+
+
+def test_a_finished_training_leaves_nothing(root: Path, said: list[str]) -> None:
+    """Once it is through its checkpoint is gone."""
+    left_behind()
+    with kept(ONE, said.append):
+        pass
+    assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[:-1],
+        lambda content: content[: len(content) // 2],
+        lambda _: b"",
+        lambda content: content[:100] + bytes([content[100] ^ 1]) + content[101:],
+        lambda content: content[:-4] + bytes(4),
+        lambda content: content + b"more",
+        lambda _: os.urandom(1000),
+    ],
+)
+def test_a_damaged_checkpoint_is_told_and_not_loaded(said: list[str], damage: Callable[[bytes], bytes]) -> None:
+    """Cut off, changed in one bit, overwritten or replaced by noise: one sentence says that training starts over."""
+    file = left_behind()
+    file.write_bytes(damage(file.read_bytes()))
+    with kept(ONE, said.append) as checkpoint:
+        assert checkpoint.load() is None
+    assert said == [f"{file} is damaged or of another training: this one starts from the beginning."]
+
+
+def test_a_foreign_checkpoint_is_told_and_not_loaded(root: Path, said: list[str]) -> None:
+    """Another training's file in this one's place is not taken for it."""
+    left_behind(TWO)
+    (root / TWO).rename(root / ONE)
+    with kept(ONE, said.append) as checkpoint:
+        assert checkpoint.load() is None
+    assert "of another training" in said[0]
+
+
+def test_two_trainings_of_the_same_share_nothing(monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
+    """The second is told to wait, and the first one's checkpoint is not touched."""
+    monkeypatch.setattr(checkpoints, "GRACE", 0.1)
+    with killed() as first:
+        first.save(lambda: STATE)
+        with pytest.raises(FashionError, match="another process trains the very same"), kept(ONE, said.append):
+            pass
+    with kept(ONE, said.append) as third:
+        assert third.load() is not None
+
+
+def test_only_so_many_are_kept(root: Path, said: list[str]) -> None:
+    """The oldest ones go, but none that somebody is at, and nothing else that lies there."""
+    (root / "own work").mkdir()
+    (root / "notes").touch()
+    os.utime(root / "own work", (0, 0))
+    names = [f"{number:064x}" for number in range(2 * KEPT)]
+    with killed(TWO):
+        os.utime(root / TWO, (0, 0))
+        for number, name in enumerate(names):
+            left_behind(name)
+            os.utime(root / name, (number + 1, number + 1))
+        with kept(ONE, said.append):
+            left = {path.name for path in root.iterdir()}
+    assert left == {"own work", "notes", TWO, ONE, *names[-KEPT + 1 :]}
+
+
+def test_what_a_killed_write_left_goes(root: Path) -> None:
+    """Half-written files do not pile up."""
+    left_behind()
+    (root / ONE / ".state.abc.tmp").write_bytes(b"half")
+    left_behind()
+    assert {file.name for file in (root / ONE).iterdir()} == {"state", "lock"}
+
+
+def test_saving_is_seldom_enough(monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
+    """After a save that took a second none follows for so many seconds as keep its share small."""
+    now, saved = 1000.0, []
+    monkeypatch.setattr(checkpoints.time, "monotonic", lambda: now)
+
+    def state() -> tuple[dict[str, torch.Tensor], Any]:
+        nonlocal now
+        saved.append(now)
+        now += 1
+        return STATE
+
+    with kept(ONE, said.append) as checkpoint:
+        for _ in range(100):
+            checkpoint.save(state)
+            now += 1
+    assert saved[0] == 1000
+    assert saved[1] - saved[0] == PATIENCE + 1
+
+
+def test_a_full_disk_leaves_what_was_there(monkeypatch: pytest.MonkeyPatch, said: list[str]) -> None:
+    """A save that fails says so in one sentence, training goes on, and the checkpoint before it still stands."""
+    file = left_behind()
+    content = file.read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with killed(ONE, said.append) as checkpoint, monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.replace", full)
+        checkpoint.save(lambda: STATE)
+    assert said == [f"no new checkpoint (No space left on device: {file}); training goes on without."]
+    assert file.read_bytes() == content
+    assert {path.name for path in file.parent.iterdir()} == {"state", "lock"}
+
+
+def test_an_identity_is_of_everything() -> None:
+    """Settings, their order and the data make the name; the same ones make the same."""
+    data = np.arange(10)
+    names = [
+        identity({"a": 1, "b": 2}, data),
+        identity({"a": 1, "b": 3}, data),
+        identity({"b": 2, "a": 1}, data),
+        identity({"a": 1, "b": 2}, data + 1),
+    ]
+    assert len(set(names)) == 4
+    assert identity(json.loads('{"a": 1, "b": 2}'), data) == names[0]
+
+
+@pytest.mark.parametrize("times", [4, pytest.param(100, marks=pytest.mark.slow)])
+def test_killed_trainings_end_in_the_same_bytes(tmp_path: Path, times: int) -> None:
+    """A training killed at random moments, and while it saves, and started again ends like one left alone."""
+    resumed, wrong = kills.different(tmp_path / "project", times, seed=time.time_ns())
+    assert resumed > 0
+    assert wrong == 0
