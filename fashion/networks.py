@@ -13,7 +13,16 @@ from torch import Tensor, nn
 
 from fashion import FashionError, did_you_mean, weights
 from fashion.data import CLASS_COUNT, SIDE
-from fashion.layers import CodeDistance, Conv2d, Dropout, LocalResponseNorm, PartialConv2d, ScaledTanh, Subsampling
+from fashion.layers import (
+    AvgPool2d,
+    CodeDistance,
+    Conv2d,
+    Dropout,
+    LocalResponseNorm,
+    PartialConv2d,
+    ScaledTanh,
+    Subsampling,
+)
 from fashion.params import Architecture
 
 # Every layer that a row may name, and the argument that its input decides.
@@ -27,7 +36,7 @@ LAYERS: dict[str, tuple[type[nn.Module], str | None]] = {
     "BatchNorm2d": (nn.BatchNorm2d, "num_features"),
     "LocalResponseNorm": (LocalResponseNorm, "in_channels"),
     "MaxPool2d": (nn.MaxPool2d, None),
-    "AvgPool2d": (nn.AvgPool2d, None),
+    "AvgPool2d": (AvgPool2d, None),
     "ConstantPad2d": (nn.ConstantPad2d, None),
     "Flatten": (nn.Flatten, None),
     "Dropout": (Dropout, None),

@@ -9,7 +9,16 @@ from torch import nn
 from torch.nn import functional
 
 from fashion import FashionError, weights
-from fashion.layers import CodeDistance, Conv2d, Dropout, LocalResponseNorm, PartialConv2d, ScaledTanh, Subsampling
+from fashion.layers import (
+    AvgPool2d,
+    CodeDistance,
+    Conv2d,
+    Dropout,
+    LocalResponseNorm,
+    PartialConv2d,
+    ScaledTanh,
+    Subsampling,
+)
 from fashion.networks import build, count, load, summarise
 from fashion.params import Params
 from tests.conftest import ROOT
@@ -222,15 +231,45 @@ def test_response_normalisation_is_torchs(size: int, dtype: torch.dtype, toleran
 def test_a_convolution_of_the_whole_input_is_torchs(arguments: dict[str, Any]) -> None:
     """Values and gradients are torch.nn's, whether or not the kernel covers its input and takes the short way."""
     everything = {"in_channels": 8, "out_channels": 12, "kernel_size": 4, **arguments}
-    reference, layer = nn.Conv2d(**everything), Conv2d(**everything)
+    same(nn.Conv2d(**everything), Conv2d(**everything), (2, 8, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shape"),
+    [
+        ({"kernel_size": 2}, (2, 6, 10, 8)),
+        ({"kernel_size": 3}, (2, 1, 6, 6)),
+        ({"kernel_size": 2}, (2, 6, 9, 9)),
+        ({"kernel_size": 3, "stride": 2}, (2, 6, 9, 9)),
+        ({"kernel_size": 3, "padding": 1}, (2, 6, 9, 9)),
+        ({"kernel_size": 2, "divisor_override": 1}, (2, 6, 8, 8)),
+        ({"kernel_size": [2, 1]}, (2, 6, 8, 8)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_average_pooling_is_torchs(
+    arguments: dict[str, Any], shape: tuple[int, ...], memory_format: torch.memory_format
+) -> None:
+    """Values and gradients are torch.nn's, whether or not blocks fill the maps and take the short way."""
+    same(nn.AvgPool2d(**arguments), AvgPool2d(**arguments), shape, memory_format)
+
+
+def same(
+    reference: nn.Module,
+    layer: nn.Module,
+    shape: tuple[int, ...],
+    memory_format: torch.memory_format = torch.contiguous_format,
+) -> None:
+    """Compare two layers with the same weights: what they give and every gradient."""
     layer.load_state_dict(reference.state_dict())
-    maps = torch.rand(2, 8, 4, 4, generator=torch.Generator().manual_seed(0))
+    maps = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(memory_format=memory_format)
     results = []
-    for convolution in (reference, layer):
+    for module in (reference, layer):
         given = maps.clone().requires_grad_()
-        output = convolution(given)
+        output = module(given)
         output.square().sum().backward()
-        results.append([output, given.grad, *(weight.grad for weight in convolution.parameters())])
+        results.append([output, given.grad, *(weight.grad for weight in module.parameters())])
     torch.testing.assert_close(results[0], results[1])
 
 
