@@ -51,16 +51,15 @@ class Checkpoint:
         self._say = say
         self._next = 0.0
 
-    def load(self) -> tuple[dict[str, Tensor], Any] | None:
-        """The tensors and the values that were saved last; None where there are none, or they are not sound."""
+    def read(self) -> bytes | None:
+        """What was saved last, for `parse`; None where there is nothing, or it is not sound."""
         if not self._file.is_file():
             return None
         content = self._file.read_bytes()
         if content[:32] != self._digest(content[32:]):
             self._say(f"{self._file} is damaged or of another training: this one starts from the beginning.")
             return None
-        tensors = load(content[32:])
-        return tensors, json.loads(tensors.pop("").numpy().tobytes())
+        return content[32:]
 
     def save(self, state: Callable[[], tuple[dict[str, Tensor], Any]]) -> None:
         """Keep tensors and values (JSON) instead of those before; seldom enough to cost next to nothing.
@@ -82,6 +81,12 @@ class Checkpoint:
     def _digest(self, content: bytes) -> bytes:
         """Of the content and of whose it is."""
         return hashlib.sha256(self._file.parent.name.encode() + content).digest()
+
+
+def parse(content: bytes) -> tuple[dict[str, Tensor], Any]:
+    """The tensors and the values of a checkpoint."""
+    tensors = load(content)
+    return tensors, json.loads(tensors.pop("").numpy().tobytes())
 
 
 @contextmanager

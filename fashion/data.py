@@ -82,8 +82,16 @@ def idx_bytes(array: NDArray[np.uint8]) -> bytes:
 
 
 def read_split(path: Path, train: Part) -> tuple[Part, Part]:
-    """The training and the validation part that a split's manifest describes."""
-    manifest = pd.read_csv(path)
-    parts = (manifest.loc[manifest["part"] == name, "index"].to_numpy() for name in ("train", "validation"))
-    training, validation = (train.take(index) for index in parts)
+    """The training and the validation part that a split's manifest describes.
+
+    Raises FashionError where the manifest is none, or of other images.
+    """
+    try:
+        manifest = pd.read_csv(path, usecols=["index", "part"], dtype={"index": np.int64, "part": str})
+        if (manifest["index"] < 0).any():
+            raise IndexError("an index below 0")
+        parts = (manifest.loc[manifest["part"] == name, "index"].to_numpy() for name in ("train", "validation"))
+        training, validation = (train.take(index) for index in parts)
+    except (ValueError, IndexError) as error:
+        raise FashionError(f"{path} is no split of these images ({error}): run dvc repro again.") from None
     return training, validation

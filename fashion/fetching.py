@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import logging
+import re
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ from fashion.data import FILES, idx_bytes
 from fashion.files import write_bytes
 
 MIRROR = "FASHION_MNIST_MIRROR"
+# Seconds of silence after which a server is given up.
+TIMEOUT = 30
 ZALANDO_GITHUB = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
 KERAS_COPIES = "~/.keras/datasets/fashion-mnist"
 
@@ -87,11 +90,18 @@ def _first(file: Wanted, sources: list[str]) -> tuple[bytes, str]:
             return read(source, file), source
         # requests' errors are OSErrors; pooch raises ValueError for a wrong sum.
         except (OSError, ValueError) as error:
-            failures.append(f"{source} ({str(error).split(chr(10))[0][:200]})")
+            failures.append(f"{source} ({_why(error)})")
     raise FashionError(
         f"no source has {file.name} right: {'; '.join(failures)}. Set {MIRROR} to a folder or URL that has the files, "
         "or work without a network on data.dataset=digits."
     )
+
+
+def _why(error: Exception) -> str:
+    """The heart of an error: of a failed connection its reason, without the names of urllib3's objects."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    text = str(reason or error).split("\n")[0]
+    return re.sub(r"^HTTPS?Connection\w*\(.*?\): ", "", text)[:200]
 
 
 def _from_folder(folder: str, file: Wanted) -> bytes:
@@ -114,7 +124,7 @@ def _from_url(url: str, file: Wanted) -> bytes:
     name = f"{file.name}.gz"
     with tempfile.TemporaryDirectory() as folder:
         web = pooch.create(folder, f"{url.rstrip('/')}/", registry={name: f"md5:{file.compressed}"}, retry_if_failed=2)
-        path = web.fetch(name, downloader=pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=30))
+        path = web.fetch(name, downloader=pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT))
         return gzip.decompress(Path(path).read_bytes())
 
 

@@ -6,6 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fashion import FashionError
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -41,8 +43,11 @@ def write_csv(path: Path, table: "pd.DataFrame") -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read JSON; FashionError where it is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise FashionError(f"{path} is no JSON ({error}): run dvc repro again.") from None
 
 
 def _rounded(content: Any) -> Any:

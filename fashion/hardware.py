@@ -6,7 +6,7 @@ from itertools import pairwise
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import distributed, nn
 
 from fashion import FashionError
 
@@ -17,7 +17,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class Hardware:
     """A device and how to use it.
 
-    name: the GPU's; precision: fp32, bf16 or fp16, what autocast computes in; why: the choices in words, for people.
+    name: the GPU's; precision: fp32, bf16 or fp16, what autocast computes in; rank, processes: which one this is of how
+    many processes that train together; why: the choices in words, for people.
     """
 
     device: torch.device
@@ -27,6 +28,8 @@ class Hardware:
     compile: bool
     deterministic: bool
     threads: int
+    rank: int
+    processes: int
     why: str
 
     def autocast(self) -> torch.autocast:
@@ -42,6 +45,7 @@ class Hardware:
             "compile": self.compile,
             "deterministic": self.deterministic,
             "threads": self.threads,
+            "processes": self.processes,
         }
 
 
@@ -56,11 +60,14 @@ def choose(
 ) -> Hardware:
     """Settle the `auto`s of params.yaml's `gpu` for this machine; set threads and determinism for the whole process.
 
-    Raises FashionError where the device is missing or does not compute in the precision.
+    A process that torchrun started takes the GPU of its number. Raises FashionError where the device is missing or does
+    not compute in the precision.
     """
-    chosen = _device(device)
+    torchrun = os.environ if distributed.is_torchelastic_launched() else {}
+    rank, processes = int(torchrun.get("RANK", 0)), int(torchrun.get("WORLD_SIZE", 1))
+    chosen = _device(device, int(torchrun["LOCAL_RANK"]) if processes > 1 else None)
     precision, reason = _precision(precision, chosen)
-    # torch's own choice is one for each physical core it may run on.
+    # torch's own choice is one for each physical core it may run on, or what OMP_NUM_THREADS says.
     count = torch.get_num_threads() if threads == "auto" else threads
     torch.set_num_threads(count)
     if deterministic:
@@ -74,7 +81,9 @@ def choose(
     torch.backends.cudnn.allow_tf32 = False
     name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else ""
     why = f"{chosen} ({name or f'{count} threads'}), {precision} ({reason})"
-    return Hardware(chosen, name, precision, channels_last, compile, deterministic, count, why)
+    if processes > 1:
+        why = f"{processes} processes, the first on {why}"
+    return Hardware(chosen, name, precision, channels_last, compile, deterministic, count, rank, processes, why)
 
 
 def place(network: nn.Sequential, hardware: Hardware) -> nn.Sequential:
@@ -96,10 +105,15 @@ def place(network: nn.Sequential, hardware: Hardware) -> nn.Sequential:
     return placed
 
 
-def _device(wanted: str) -> torch.device:
+def _device(wanted: str, number: int | None) -> torch.device:
+    """The device that is wanted; where processes train together, for the one of that number on this machine."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if wanted == "auto":
         wanted = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
+    if number is not None:
+        if wanted not in ("cpu", "cuda"):
+            raise FashionError(f"gpu.device is {wanted}, which several processes cannot share: set it to cuda or cpu.")
+        wanted = f"cuda:{number}" if wanted == "cuda" else wanted
     device = torch.device(wanted)
     if not available[device.type]:
         raise FashionError(f"gpu.device is {wanted}, which this machine or its torch lacks: set it to auto or cpu.")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 
 from fashion import FashionError, did_you_mean, weights
@@ -96,11 +95,20 @@ def load(path: Path) -> tuple[nn.Sequential, Architecture, dict[str, Any]]:
     state, header = weights.load(path)
     try:
         row = Architecture.model_validate(header["architecture"])
+        # Without memory first: a description may promise any size.
+        with torch.device("meta"):
+            promised = build(row.layers).state_dict()
+        if _shapes(state) != _shapes(promised):
+            raise ValueError("its layers have other shapes")
         network = build(row.layers)
         network.load_state_dict(state)
-    except (KeyError, TypeError, ValidationError, RuntimeError) as error:
+    except (FashionError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise FashionError(f"{path} contradicts its own description ({_short(error)}): train it anew.") from None
     return network, row, header
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items()}
 
 
 def summarise(layers: Mapping[str, tuple[str, dict[str, Any]]]) -> list[LayerSummary]:

@@ -121,7 +121,7 @@ class Gpu(Settings):
     channels_last: bool
     deterministic: bool
     threads: Annotated[Literal["auto"] | int, BeforeValidator(_threads)]
-    processes: Annotated[int, Field(ge=1, le=1)]
+    processes: Annotated[int, Field(ge=1)]
 
 
 class Pixels(Settings):

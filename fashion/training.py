@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional
+from torch.nn.parallel import DistributedDataParallel
 
 from fashion import FashionError
 from fashion.data import Part
@@ -95,33 +96,40 @@ def train(
     """Train what is left of a run, one record an epoch; the network holds that epoch's weights meanwhile.
 
     Whole batches only: the images that are left over sit an epoch out. Every epoch draws from a seed of its own, made
-    of the run's and its number. Raises FashionError where the loss is no number any more.
+    of the run's and its number. Of several processes each takes its share of every batch, and all draw the same order
+    and augmentation, as one alone does. Raises FashionError where the loss is no number any more.
     """
     recipe, pixels = run.architecture.train, run.architecture.pixels
     augment = recipe.augment
-    device = run.hardware.device
+    device, rank, processes = run.hardware.device, run.hardware.rank, run.hardware.processes
     images, labels = _on(device, training)
     held_out, held_out_labels = _on(device, validation)
     source = views(images, augment.flip, augment.shift)
     steps = steps_per_epoch(len(labels), recipe)
+    size = min(recipe.batch_size, len(labels))
+    if size % processes:
+        raise FashionError(f"{processes} processes cannot share {size} images evenly: change train.batch_size.")
+    network: nn.Module = run.placed
+    if processes > 1:
+        network = DistributedDataParallel(run.placed)
 
     for number in range(len(run.epochs) + 1, recipe.epochs + 1):
         drawn = int(np.random.SeedSequence([run.seed, number]).generate_state(1)[0])
-        torch.manual_seed(drawn)  # for dropout
+        torch.manual_seed(drawn + rank)  # for dropout
         generator = torch.Generator(device).manual_seed(drawn)
         order = torch.randperm(len(labels), generator=generator, device=device)
         # Summed on the device: reading a number there would wait for every step.
         loss_sum, correct = torch.zeros((), device=device), torch.zeros((), device=device, dtype=torch.int64)
         rate = 0.0
         run.placed.train()
-        for step, index in enumerate(order[: steps * recipe.batch_size].split(recipe.batch_size)):
+        for step, index in enumerate(order[: steps * size].split(size)):
             rate = learning_rate(recipe, (number - 1) * steps + step, recipe.epochs * steps)
             for group in run.optimizer.param_groups:
                 group["lr"] = rate
-            batch = augmented(source, index, augment.flip, augment.erase, generator)
-            target = labels[index]
+            batch = augmented(source, index, augment.flip, augment.erase, generator)[rank::processes]
+            target = labels[index[rank::processes]]
             with run.hardware.autocast():
-                output = run.placed(scaled(batch, pixels.black, pixels.white)).float()
+                output = network(scaled(batch, pixels.black, pixels.white)).float()
             loss = functional.cross_entropy(output, target, label_smoothing=recipe.label_smoothing)
             run.optimizer.zero_grad(set_to_none=True)
             run.scaler.scale(loss).backward()
@@ -131,10 +139,13 @@ def train(
             correct += (output.detach().argmax(1) == target).sum()
             after_step()
 
+        if processes > 1:
+            distributed.all_reduce(loss_sum)
+            distributed.all_reduce(correct)
         with run.hardware.autocast():
             output = logits(run.placed, held_out, pixels.black, pixels.white)
         validation_loss, validation_accuracy = _judged(output, held_out_labels)
-        train_loss = loss_sum.item() / steps
+        train_loss = loss_sum.item() / processes / steps
         if not math.isfinite(train_loss + validation_loss):
             raise FashionError(
                 f"in epoch {number} the loss is no number any more: lower the learning rate, train again."
@@ -144,7 +155,7 @@ def train(
             number=number,
             learning_rate=rate,
             train_loss=train_loss,
-            train_accuracy=correct.item() / min(steps * recipe.batch_size, len(labels)),
+            train_accuracy=correct.item() / (steps * size),
             validation_loss=validation_loss,
             validation_accuracy=validation_accuracy,
             best=(validation_accuracy, -validation_loss) > before,

@@ -30,5 +30,5 @@ def load(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 - no dictionary
     except FileNotFoundError:
         raise FashionError(f"{path} is not here: train it with dvc repro, or fetch it with dvc pull.") from None
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    except (SafetensorError, KeyError, ValueError, RecursionError, OSError) as error:
         raise FashionError(f"{path} is no weights file of this project ({error}): train it anew.") from None

@@ -1,4 +1,4 @@
-"""Stage evaluate: what kept weights are worth on each part of the data, the test images included."""
+"""Stage evaluate: what kept weights are worth on each part of the data, and how they came about, for git to keep."""
 
 import io
 from pathlib import Path
@@ -11,7 +11,7 @@ MISTAKES = 20
 
 
 def evaluate(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> None:
-    """Judge an architecture's kept weights, in full precision and without augmentation.
+    """Judge an architecture's kept weights, in full precision and without augmentation; note its training's history.
 
     Example: python -m stages evaluate lenet5
     """
@@ -55,6 +55,10 @@ def evaluate(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> 
     write_json(Path(f"metrics/evaluate/{key}.json"), what | size | overall | details)
     table = pd.DataFrame({"truth": truth, "prediction": test.argmax(1)})
     write_csv(Path(f"metrics/predictions/{key}.csv"), table)
+    # dvclive keeps a file for each quantity, all with a column `step`.
+    files = sorted(Path(f"metrics/train/{key}/plots/metrics").glob("*.tsv"))
+    history = pd.concat([pd.read_csv(file, sep="\t", index_col="step") for file in files], axis=1)
+    write_csv(Path(f"metrics/history/{key}.csv"), history.rename_axis("epoch").reset_index())
     buffer = io.BytesIO()
     np.save(buffer, test.astype(np.float32))
     write_bytes(Path(f"models/{key}.probabilities.npy"), buffer.getvalue())

@@ -33,10 +33,7 @@ def report() -> None:
         },
     )
 
-    # dvclive keeps a file for each quantity, all with a column `step`.
-    files = sorted(Path(f"metrics/train/{key}/plots/metrics").glob("*.tsv"))
-    history = pd.concat([pd.read_csv(file, sep="\t", index_col="step") for file in files], axis=1)
-    write_csv(Path("plots/curves.csv"), history.rename_axis("epoch").reset_index())
+    write_bytes(Path("plots/curves.csv"), Path(f"metrics/history/{key}.csv").read_bytes())
     labels = pd.read_csv(f"metrics/predictions/{key}.csv")
     write_csv(Path("plots/confusion.csv"), labels.map(classes.__getitem__))
     write_csv(Path("plots/calibration.csv"), pd.DataFrame(scores["calibration"]))

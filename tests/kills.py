@@ -30,11 +30,13 @@ def different(folder: Path, times: int, seed: int) -> tuple[int, int]:
     kills, wrong, resumed = 0, 0, 0
     while kills < times:
         clean(workspace)
-        while not (output := finished(workspace, _moment(moments, whole, times - kills))):
-            kills += 1
-        resumed += "goes on after epoch" in output
-        ended = results(workspace)
-        wrong += sum(ended.get(name) != content for name, content in expected.items()) + len(ended.keys() - expected)
+        ended = False
+        while not ended:
+            output, ended = attempt(workspace, _moment(moments, whole, times - kills))
+            kills += not ended
+            resumed += "goes on after epoch" in output
+        found = results(workspace)
+        wrong += sum(found.get(name) != content for name, content in expected.items()) + len(found.keys() - expected)
         print(f"{kills} kills, {resumed} trainings resumed, {wrong} files differ", flush=True)  # noqa: T201 - progress
     assert list((folder / ".checkpoints").iterdir()) == []
     return resumed, wrong
@@ -47,8 +49,8 @@ def _moment(moments: random.Random, whole: float, left: int) -> float | None:
     return moments.uniform(0, whole) if left % 2 else None
 
 
-def finished(workspace: Workspace, moment: float | None) -> str:
-    """What a training said that came to its end; nothing where it was killed before."""
+def attempt(workspace: Workspace, moment: float | None) -> tuple[str, bool]:
+    """What a training said, killed at its moment, and whether it came to its end before."""
     process = workspace.start(*COMMAND)
     end = time.monotonic() + (math.inf if moment is None else moment)
     folder = workspace.folder / ".checkpoints"
@@ -60,7 +62,7 @@ def finished(workspace: Workspace, moment: float | None) -> str:
     process.kill()
     output, _ = process.communicate()
     assert process.returncode in (0, -9), output
-    return output if process.returncode == 0 else ""
+    return output, process.returncode == 0
 
 
 def results(workspace: Workspace) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from fashion import FashionError, checkpoints
-from fashion.checkpoints import KEPT, PATIENCE, VARIABLE, Checkpoint, identity, kept
+from fashion.checkpoints import KEPT, PATIENCE, VARIABLE, Checkpoint, identity, kept, parse
 from tests import kills
 
 ONE, TWO = "1" * 64, "2" * 64
@@ -52,7 +52,7 @@ def test_what_was_saved_comes_back(said: list[str]) -> None:
     """Tensors and values are there again, to the bit; nothing is said of it."""
     left_behind()
     with kept(ONE, said.append) as checkpoint:
-        tensors, values = checkpoint.load() or ({}, None)
+        tensors, values = parse(checkpoint.read() or b"")
     assert values == STATE[1]
     assert tensors.keys() == STATE[0].keys()
     assert all(torch.equal(tensor, STATE[0][name]) for name, tensor in tensors.items())
@@ -84,7 +84,7 @@ def test_a_damaged_checkpoint_is_told_and_not_loaded(said: list[str], damage: Ca
     file = left_behind()
     file.write_bytes(damage(file.read_bytes()))
     with kept(ONE, said.append) as checkpoint:
-        assert checkpoint.load() is None
+        assert checkpoint.read() is None
     assert said == [f"{file} is damaged or of another training: this one starts from the beginning."]
 
 
@@ -93,7 +93,7 @@ def test_a_foreign_checkpoint_is_told_and_not_loaded(root: Path, said: list[str]
     left_behind(TWO)
     (root / TWO).rename(root / ONE)
     with kept(ONE, said.append) as checkpoint:
-        assert checkpoint.load() is None
+        assert checkpoint.read() is None
     assert "of another training" in said[0]
 
 
@@ -105,7 +105,7 @@ def test_two_trainings_of_the_same_share_nothing(monkeypatch: pytest.MonkeyPatch
         with pytest.raises(FashionError, match="another process trains the very same"), kept(ONE, said.append):
             pass
     with kept(ONE, said.append) as third:
-        assert third.load() is not None
+        assert third.read() is not None
 
 
 def test_only_so_many_are_kept(root: Path, said: list[str]) -> None:

@@ -4,9 +4,11 @@ import gzip
 import hashlib
 import re
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -50,15 +52,92 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.fixture
-def server(published: Path) -> Iterator[str]:
-    """The address of a web server that has the published files."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(published))) as web:
+@contextmanager
+def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a web server."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
         thread = threading.Thread(target=web.serve_forever)
         thread.start()
         yield f"http://127.0.0.1:{web.server_port}/"
         web.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def server(published: Path) -> Iterator[str]:
+    """The address of a web server that has the published files."""
+    with serving(partial(Quiet, directory=str(published))) as address:
+        yield address
+
+
+class Faulty(BaseHTTPRequestHandler):
+    """A web server that fails as the address's first folder says."""
+
+    def do_GET(self) -> None:
+        """Answer badly."""
+        match fault := self.path.split("/")[1]:
+            case "404" | "500":
+                self.send_error(int(fault))
+            case "silence":
+                threading.Event().wait(2)
+            case _:
+                page = b"<html>Sign in to this network.</html>"
+                body = {"page": page, "noise": bytes(range(256)), "cut": page, "nothing": b""}[fault]
+                self.send_response(200)
+                self.send_header("Content-Length", str(len(body) + 1000 * (fault == "cut")))
+                self.end_headers()
+                self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
+        """Say nothing."""
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("404", "404 Client Error"),
+        ("500", "500 Server Error"),
+        ("silence", "timed out"),
+        ("cut", "IncompleteRead(37 bytes read"),
+        ("page", "hash"),
+        ("noise", "hash"),
+        ("nothing", "hash"),
+        ("unreachable", "refused"),
+        ("no folder", "there"),
+    ],
+)
+def test_a_source_that_fails_is_passed_over(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, told: str
+) -> None:
+    """Whatever is wrong with a source, the next one helps; without one the sentence says what; no part is left."""
+    monkeypatch.setattr(fetching, "TIMEOUT", 0.2)
+    # pooch waits longer before each new trial.
+    monkeypatch.setattr(time, "sleep", lambda _: None)
+    raw = tmp_path / "raw"
+    with serving(Faulty) as address:
+        source = {"unreachable": "http://127.0.0.1:9/", "no folder": "/no/such/folder"}.get(fault, f"{address}{fault}/")
+        with pytest.raises(FashionError) as caught:
+            list(fetch("fashion_mnist", raw, source))
+        monkeypatch.setattr(fetching, "KERAS_COPIES", str(published))
+        lines = list(fetch("fashion_mnist", raw, source))
+    message = str(caught.value)
+    assert re.search(f"{re.escape(source)} \\(.*{re.escape(told)}.*\\); .*keras", message), message
+    assert "FASHION_MNIST_MIRROR" in message
+    assert "\n" not in message
+    assert lines == [f"{name}: from {published}" for name in NAMES]
+    assert sorted(path.name for path in raw.iterdir()) == sorted(NAMES)
+
+
+def test_a_full_disk_leaves_no_part(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a file cannot be written the error says so, and what was written of it is gone."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pathlib.Path.replace", full)
+    with pytest.raises(OSError, match="No space left"):
+        list(fetch("fashion_mnist", tmp_path / "raw", str(published)))
+    assert list((tmp_path / "raw").iterdir()) == []
 
 
 def test_files_come_from_a_folder(published: Path, tmp_path: Path) -> None:
@@ -189,6 +268,24 @@ def test_a_split_that_is_too_small_is_told() -> None:
     """Two images cannot hold ten classes."""
     with pytest.raises(FashionError, match="is impossible"):
         split(np.repeat(np.arange(10), 100), train=54_000, validation=120, seed=0)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "index,label\n1,2\n",
+        "index,label,part\n1.5,2,train\n",
+        "index,label,part\n5000,2,train\n",
+        "index,label,part\n-1,2,train\n",
+        "<html>",
+    ],
+)
+def test_a_manifest_of_something_else_is_refused(digits: Part, tmp_path: Path, text: str) -> None:
+    """Missing columns, indices that are none or beyond the images: one sentence names the file."""
+    (tmp_path / "split.csv").write_text(text)
+    with pytest.raises(FashionError, match=r"split\.csv is no split of these images"):
+        read_split(tmp_path / "split.csv", digits)
 
 
 def test_a_split_comes_back_from_its_manifest(digits: Part, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def test_what_determines_numbers_is_recorded() -> None:
         "compile": False,
         "deterministic": True,
         "threads": 1,
+        "processes": 1,
     }
 
 

@@ -44,7 +44,7 @@ def told(tmp_path: Path, old: str, new: str) -> str:
         ("  device: auto", "  device: gpu", "gpu.device is 'gpu': it must be auto, cpu, mps, cuda or cuda:N."),
         ("seed: 0", f"seed: {2**70}", f"seed is {2**70}: it must be less than 2147483648."),
         ("  threads: auto", "  threads: none", "gpu.threads is 'none': it must be auto or a positive number."),
-        ("processes: 1", "processes: 2", "gpu.processes is 2: it must be less than or equal to 1."),
+        ("processes: 1", "processes: 0", "gpu.processes is 0: it must be greater than or equal to 1."),
         ("train: {epochs: 25}", "train: {epochs: 0}", "models.lenet5.train.epochs is 0: it must be greater than 0."),
         ("train: {epochs: 25}", "train: {}", "models.lenet5.train.epochs is missing."),
         (

@@ -19,7 +19,7 @@ from tests.conftest import ROOT
 from tools.__main__ import app as tools
 
 # Imported by stages that train, and no number depends on them: what people see, how memory is kept, how to go on.
-BESIDE = {"fashion/checkpoints.py", "fashion/lifetime.py", "fashion/memory.py", "fashion/progress.py"}
+BESIDE = {f"fashion/{name}.py" for name in ("checkpoints", "lifetime", "memory", "parallel", "progress")}
 STAGES = {
     name: row.get("do", row)
     for file in ("dvc.yaml", "models/dvc.yaml")

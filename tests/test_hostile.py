@@ -1,0 +1,147 @@
+"""Whatever stands in a file from outside: a result or one sentence, never another error."""
+
+import json
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from fashion import FashionError, checkpoints, weights
+from fashion.advice import dangling, of_model, sentence
+from fashion.data import Part, read_idx, read_split
+from fashion.files import read_json
+from fashion.networks import build, load
+from fashion.params import Params
+from tests.conftest import ROOT
+
+TEXT = (ROOT / "params.yaml").read_text()
+# Words that are likelier than noise to pass for settings.
+WORDS = st.sampled_from(
+    ["", " ", "\n", ": ", "- ", "{", "}", "[", "]", "&a ", "*a", "<<: ", "|", "'", "#"]
+) | st.sampled_from(
+    ["null", "true", "0", "-1", "1e9", ".nan", "10000000000000", "auto", "Linear", "kernel_size", "!!python/name:os "]
+)
+PIECES = WORDS | st.text(max_size=5) | st.integers().map(str) | st.floats().map(str)
+# Where, how much of the text goes, and what comes in its place.
+CHANGES = st.lists(st.tuples(st.integers(0, len(TEXT)), st.integers(0, 30), PIECES), min_size=1, max_size=4)
+
+
+def changed(content: str, changes: list[tuple[int, int, str]]) -> str:
+    """A text with pieces replaced."""
+    for start, length, piece in changes:
+        content = content[:start] + piece + content[start + length :]
+    return content
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(CHANGES)
+def test_any_settings_are_taken_or_told(changes: list[tuple[int, int, str]]) -> None:
+    """A params.yaml with pieces replaced is valid, architectures included, or one sentence says why it is not."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "params.yaml")
+        path.write_text(changed(TEXT, changes), encoding="utf-8", errors="replace")
+        try:
+            params = Params.load(path)
+            told = dangling(params)
+            for key, row in params.models.items():
+                with torch.device("meta"), of_model(key):
+                    build(row.layers)
+        except ValidationError as error:
+            told = sentence(error)
+        except FashionError as error:
+            told = str(error)
+    assert told is None or re.fullmatch(r"[^\n]+", told)
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 5000, "{a: " * 5000, "a: &a [*a]", "\0", "\ufeff", "? ", "%YAML 9.9\n---\n", "- a\nb"]
+)
+def test_extreme_settings_are_told(tmp_path: Path, text: str) -> None:
+    """Deep nesting, references to themselves and forbidden characters are told in one sentence too."""
+    path = tmp_path / "params.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises((FashionError, ValidationError)) as caught:
+        Params.load(path)
+    if isinstance(caught.value, FashionError):
+        assert "\n" not in str(caught.value)
+
+
+def mutations(content: bytes) -> st.SearchStrategy[bytes]:
+    """Noise, and a content cut off, with pieces replaced or more at its end."""
+    pieces = st.tuples(st.integers(0, len(content)), st.integers(0, 8), st.binary(max_size=8))
+    changed = pieces.map(lambda piece: content[: piece[0]] + piece[2] + content[piece[0] + piece[1] :])
+    return st.binary(max_size=200) | st.integers(0, len(content)).map(lambda end: content[:end]) | changed
+
+
+def small() -> bytes:
+    """A small network's weights."""
+    layers = {"flatten": ("Flatten", {}), "logits": ("Linear", {"out_features": 10})}
+    row = {"split": "s", "pixels": {"black": 0.0, "white": 1.0}, "layers": layers}
+    row["train"] = Params.load(ROOT / "params.yaml").architecture("lenet5").train.model_dump()
+    return weights.dumps(build(layers).state_dict(), {"architecture": row})
+
+
+READERS = {
+    "idx": (b"\0\0\x08\x03" + b"\0\0\0\x02" * 3 + bytes(8), lambda path: read_idx(path, 3)),
+    "split": (
+        b"index,label,part\n0,3,train\n1,2,validation\n",
+        lambda path: read_split(path, Part(np.zeros((5, 28, 28), np.uint8), np.zeros(5, np.int64))),
+    ),
+    "weights": (small(), load),
+    "json": (json.dumps({"a": [1, 2.5, None, "text"]}).encode(), read_json),
+    "checkpoint": (b"whatever was saved", lambda path: checkpoints.Checkpoint(path, str).read()),
+}
+
+
+@pytest.mark.parametrize("name", READERS)
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(st.data())
+def test_any_bytes_are_read_or_told(name: str, data: st.DataObject) -> None:
+    """Every reader gives a result or one sentence that names the file, whatever the file holds."""
+    content, read = READERS[name]
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "file")
+        path.write_bytes(data.draw(mutations(content)))
+        told = str(path)
+        try:
+            read(path)
+        except FashionError as error:
+            told = str(error)
+    assert str(path) in told
+
+
+@pytest.mark.parametrize(
+    ("layers", "told"),
+    [
+        ({"hidden": ["Linear", {"out_features": 10**12}], "logits": ["Linear", {"out_features": 10}]}, "other shapes"),
+        ({"logits": ["Linear", {"out_features": 20}]}, "the last must give 10"),
+        ({"logits": ["os.system", {}]}, "there is no layer"),
+    ],
+)
+def test_a_description_is_not_believed(tmp_path: Path, layers: dict[str, object], told: str) -> None:
+    """Weights that promise another network, however large, are refused before any memory is taken."""
+    tensors, header = weights.load(written(tmp_path, small()))
+    header["architecture"]["layers"] = {"flatten": ["Flatten", {}], **layers}
+    with pytest.raises(FashionError, match=rf"net\.safetensors contradicts its own description .*{told}"):
+        load(written(tmp_path, weights.dumps(tensors, header)))
+
+
+def written(folder: Path, content: bytes) -> Path:
+    """A weights file with that content."""
+    path = folder / "net.safetensors"
+    path.write_bytes(content)
+    return path
+
+
+def test_nothing_is_unpickled() -> None:
+    """No source file names pickle, torch.load without weights_only, or numpy's pickled arrays."""
+    for file in [*ROOT.glob("fashion/*.py"), *ROOT.glob("stages/*.py"), *ROOT.glob("tools/*.py")]:
+        assert not re.search(
+            r"\bpickle\b(?!\))|torch\.load\(|allow_pickle=True|joblib|yaml\.load\(", file.read_text()
+        ), file

@@ -1,0 +1,157 @@
+"""Several processes that train one network, as one does; and what happens when one of them dies."""
+
+import csv
+import math
+import re
+import signal
+import socket
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import psutil
+import pytest
+
+from tests.conftest import Workspace
+
+if TYPE_CHECKING:
+    import subprocess
+
+FIGURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
+
+
+@pytest.fixture(scope="module")
+def prepared(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A copy on `digits`, two epochs for each architecture, in fp32 and two processes of one thread."""
+    workspace = checkout.copy(tmp_path_factory.mktemp("parallel") / "project")
+    for old, new in {
+        "dataset: fashion_mnist": "dataset: digits",
+        "precision: auto": "precision: fp32",
+        "threads: auto": "threads: 1",
+        "processes: 1": "processes: 2",
+    }.items():
+        workspace.replace("params.yaml", old, new)
+    epochs(workspace, 2)
+    workspace.stages("repro", "download", "split@holdout_6k", "split@holdout_12k")
+    return workspace
+
+
+@pytest.fixture
+def workspace(prepared: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of it to train in."""
+    return prepared.copy(tmp_path / "project")
+
+
+def epochs(workspace: Workspace, count: int) -> None:
+    """Set how long every architecture trains."""
+    params = workspace.folder / "params.yaml"
+    params.write_text(re.sub(r"epochs: \d+", f"epochs: {count}", params.read_text()))
+
+
+def command(key: str) -> list[str]:
+    """Train an architecture."""
+    return [sys.executable, "-m", "stages", "train", key]
+
+
+def trained(workspace: Workspace, key: str) -> dict[str, list[float]]:
+    """Train, and return the figures of each epoch."""
+    workspace.run(*command(key))
+    history = {}
+    for figure in FIGURES:
+        with (workspace.folder / f"metrics/train/{key}/plots/metrics/{figure}.tsv").open() as file:
+            history[figure] = [float(row[figure]) for row in csv.DictReader(file, delimiter="\t")]
+    return history
+
+
+def begun(workspace: Workspace) -> tuple["subprocess.Popen[str]", list[psutil.Process]]:
+    """A training of lenet5 that has a checkpoint, and its processes in order."""
+    process = workspace.start(*command("lenet5"))
+    assert process.stdout
+    while not re.match(r"epoch +2/", line := process.stdout.readline()):
+        assert line, "it ended before it had begun"
+    children = psutil.Process(process.pid).children()
+    return process, sorted(children, key=lambda child: int(child.environ()["RANK"]))
+
+
+def test_two_processes_train_as_one(workspace: Workspace) -> None:
+    """Without batch norm and dropout the figures are those of one process, but for the order of sums."""
+    two = trained(workspace, "lenet5")
+    workspace.replace("params.yaml", "processes: 2", "processes: 1")
+    one = trained(workspace, "lenet5")
+    for figure in FIGURES:
+        assert two[figure] == pytest.approx(one[figure], rel=1e-4)
+
+
+def test_two_machines_train_as_one(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With torchrun's variables set the same command on a second machine trains along, and writes nothing there."""
+    expected = trained(workspace.copy(tmp_path / "one"), "lenet5")
+    workspace.replace("params.yaml", "processes: 2", "processes: 1")
+    other = workspace.copy(tmp_path / "other")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    for name, value in {"NNODES": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "NODE_RANK": "1"}.items():
+        monkeypatch.setenv(f"PET_{name}", value)
+    process = other.start(*command("lenet5"))
+    monkeypatch.setenv("PET_NODE_RANK", "0")
+    assert trained(workspace, "lenet5") == expected
+    output, _ = process.communicate(timeout=60)
+    assert (process.returncode, output) == (0, "")
+    assert not (other.folder / "models/lenet5.safetensors").exists()
+
+
+@pytest.mark.parametrize("key", ["cnn", "conv3_pool2_bn"])
+def test_two_processes_train_any_network(workspace: Workspace, key: str) -> None:
+    """With dropout or batch norm two processes learn too."""
+    losses = trained(workspace, key)["train_loss"]
+    assert losses[1] < losses[0] < 1.2 * math.log(10)
+
+
+def test_a_batch_that_cannot_be_shared_is_told(workspace: Workspace) -> None:
+    """Where a batch does not divide by the processes one sentence says so."""
+    workspace.replace("params.yaml", "processes: 2", "processes: 3")
+    output = workspace.run(*command("lenet5"), fails=True)
+    assert output.splitlines()[-1] == "error: 3 processes cannot share 128 images evenly: change train.batch_size."
+    assert output.count("error") == 1
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_a_killed_process_ends_all_and_the_training_goes_on(workspace: Workspace, tmp_path: Path, rank: int) -> None:
+    """One sentence says which one was killed, and the same command ends as if nothing had been."""
+    epochs(workspace, 60)
+    whole = workspace.copy(tmp_path / "whole")
+    process, workers = begun(workspace)
+    workers[rank].kill()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    told = f"error: process {rank} was killed; the same command goes on after the last checkpoint."
+    assert output.splitlines()[-1] == told
+    assert "Traceback" not in output
+    assert "goes on after epoch" in workspace.run(*command("lenet5"))
+    whole.run(*command("lenet5"))
+    weights = "models/lenet5.safetensors"
+    assert (workspace.folder / weights).read_bytes() == (whole.folder / weights).read_bytes()
+
+
+@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT], ids=lambda told: str(told.name))
+def test_all_end_when_told(workspace: Workspace, told: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM end every process, with one sentence."""
+    epochs(workspace, 60)
+    process, workers = begun(workspace)
+    process.send_signal(told)
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert re.fullmatch(r"error: lenet5: interrupted in epoch \d+; the same command goes on\.", output.splitlines()[-1])
+    assert output.count("error") == 1
+    assert "Traceback" not in output
+    assert not any(worker.is_running() for worker in workers)
+
+
+def test_nothing_trains_on_without_its_launcher(workspace: Workspace) -> None:
+    """When the process that started them is killed the others end."""
+    epochs(workspace, 60)
+    process, workers = begun(workspace)
+    process.kill()
+    process.communicate(timeout=20)
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
+    assert not (workspace.folder / "models/lenet5.safetensors").exists()

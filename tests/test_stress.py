@@ -1,0 +1,175 @@
+"""What happens to the pipeline on a bad day: real dvc, in copies of the project, on `digits`."""
+
+import hashlib
+import re
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import ROOT, Workspace
+
+WEIGHTS = "models/lenet5.safetensors"
+# The four that most tests need: with fewer rows every one is trained, as in a repository whose results are complete.
+KEPT = ("lenet5", "fcnn")
+
+
+@pytest.fixture(scope="module")
+def complete(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A project of two architectures on `digits`, both trained for one epoch and committed."""
+    workspace = checkout.copy(tmp_path_factory.mktemp("complete") / "project")
+    params = workspace.folder / "params.yaml"
+    head, rows = params.read_text().split("\nmodels:\n")
+    rows, published = rows.split("\n# What others claim")
+    kept = [row for row in re.split(r"\n(?=\n)", rows) if re.search(rf"^  ({'|'.join(KEPT)}):$", row, re.MULTILINE)]
+    claims = "".join(
+        block for block in re.split(r"(?m)^(?=  \w+:$)", published) if block.startswith(tuple(f"  {k}:" for k in KEPT))
+    )
+    text = "\n".join([head, "models:", *kept, "", "published:", claims])
+    params.write_text(re.sub(r"epochs: \d+", "epochs: 1", text))
+    workspace.replace("params.yaml", "dataset: fashion_mnist", "dataset: digits")
+    workspace.replace("params.yaml", "  threads: auto", "  threads: 1")
+    workspace.run("git", "rm", "--quiet", "--force", "--ignore-unmatch", "dvc.lock", "models/dvc.lock")
+    workspace.stages("repro")
+    workspace.stages("repro", "models/dvc.yaml:evaluate@fcnn")
+    workspace.commit("two architectures on digits")
+    return workspace
+
+
+@pytest.fixture
+def workspace(complete: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of it to damage."""
+    return complete.copy(tmp_path / "project")
+
+
+def cached(workspace: Workspace, file: str) -> Path:
+    """Where DVC's cache holds a file that is in the workspace."""
+    name = hashlib.md5((workspace.folder / file).read_bytes(), usedforsecurity=False).hexdigest()
+    return workspace.folder / ".dvc/cache/files/md5" / name[:2] / name[2:]
+
+
+def test_a_deleted_output_comes_back_from_the_cache(workspace: Workspace) -> None:
+    """Weights and pictures that were deleted are there again, and nothing is trained for it."""
+    weights = workspace.folder / WEIGHTS
+    before = weights.read_bytes()
+    weights.unlink()
+    assert workspace.stages("repro") == []
+    assert weights.read_bytes() == before
+
+
+def test_a_corrupted_cache_is_repaired(workspace: Workspace) -> None:
+    """A file that rotted in the cache is noticed when it is needed, and made again with the same bytes."""
+    weights, copy = workspace.folder / WEIGHTS, cached(workspace, WEIGHTS)
+    before = weights.read_bytes()
+    weights.unlink()
+    copy.chmod(0o644)
+    copy.write_bytes(b"rotten" + before[6:])
+    assert "train@lenet5" in workspace.stages("repro")
+    assert weights.read_bytes() == before
+    assert copy.read_bytes() == before
+    assert workspace.run("git", "status", "--porcelain") == ""
+
+
+def test_a_training_that_was_seen_before_is_not_repeated(workspace: Workspace) -> None:
+    """After a change and back again the training comes from the cache, though another was in between."""
+    workspace.replace("params.yaml", "train: {epochs: 1}", "train: {epochs: 2}")
+    assert "train@lenet5" in workspace.stages("repro")
+    workspace.replace("params.yaml", "train: {epochs: 2}", "train: {epochs: 1}")
+    assert "train@lenet5" not in workspace.stages("repro")
+    assert workspace.run("git", "status", "--porcelain") == ""
+
+
+def running(workspace: Workspace, *command: str, until: str) -> psutil.Popen:
+    """A command that runs on, once it has said something."""
+    process = workspace.start(*command)
+    assert process.stdout
+    for line in process.stdout:
+        if re.search(until, line):
+            return process
+    raise AssertionError(f"it never said {until}")
+
+
+@pytest.mark.parametrize(
+    "stage",
+    [
+        "check",
+        "download",
+        "split@holdout_6k",
+        "models/dvc.yaml:train@lenet5",
+        "models/dvc.yaml:evaluate@lenet5",
+        "report",
+    ],
+)
+def test_a_kill_in_any_stage_is_mended_by_the_next_run(workspace: Workspace, stage: str) -> None:
+    """Whatever stage DVC is killed in, `dvc repro` completes it, and all is as it was."""
+    process = running(workspace, "dvc", "repro", "--force", until=f"Running stage '{stage}'")
+    process.kill()
+    process.communicate()
+    workspace.run("dvc", "repro")
+    assert workspace.run("git", "status", "--porcelain") == ""
+    assert workspace.stages("repro") == []
+
+
+def test_two_runs_at_once_do_not_meet(workspace: Workspace) -> None:
+    """While one `dvc repro` runs another one says that it is blocked, and the first one completes."""
+    first = running(workspace, "dvc", "repro", "--force", until="Running stage 'check'")
+    told = workspace.run("dvc", "repro", fails=True)
+    first.communicate()
+    assert first.returncode == 0
+    assert "is busy" in told
+    assert workspace.run("git", "status", "--porcelain") == ""
+
+
+def test_an_experiment_is_applied_and_branched(workspace: Workspace) -> None:
+    """`exp apply` brings its settings and results, `exp branch` makes a branch of them."""
+    workspace.run("dvc", "exp", "run", "--temp", "--name", "other", "-S", "model=fcnn")
+    workspace.run("dvc", "exp", "apply", "other")
+    assert "model: fcnn" in (workspace.folder / "params.yaml").read_text()
+    assert workspace.stages("repro") == []
+    workspace.run("dvc", "exp", "branch", "other", "kept")
+    assert "model: fcnn" in workspace.run("git", "show", "kept:params.yaml")
+
+
+def test_experiments_travel_through_git(workspace: Workspace, tmp_path: Path) -> None:
+    """An experiment pushed to a git remote and a DVC remote arrives in another clone, weights included."""
+    workspace.run("git", "init", "--bare", "--quiet", str(tmp_path / "origin"))
+    workspace.run("git", "remote", "add", "origin", str(tmp_path / "origin"))
+    workspace.run("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
+    workspace.commit("remotes")
+    workspace.run("git", "push", "--quiet", "origin", "main")
+    workspace.run("dvc", "push")
+    workspace.run("dvc", "exp", "run", "--temp", "--name", "longer", "-S", "models.lenet5.train.epochs=2")
+    workspace.run("dvc", "exp", "push", "origin", "longer")
+    other = Workspace(tmp_path / "other")
+    workspace.run("git", "clone", "--quiet", str(tmp_path / "origin"), str(other.folder))
+    other.run("dvc", "exp", "pull", "origin", "longer")
+    other.run("dvc", "exp", "apply", "longer")
+    assert "train: {epochs: 2}" in (other.folder / "params.yaml").read_text()
+    assert other.stages("repro") == []
+    assert (other.folder / WEIGHTS).is_file()
+
+
+def test_branches_of_two_architectures_merge(workspace: Workspace) -> None:
+    """Two branches that changed an architecture each merge without a conflict, and nothing is trained again."""
+    for key in KEPT:
+        workspace.run("git", "checkout", "--quiet", "-b", key, "main")
+        row = (workspace.folder / "params.yaml").read_text().split(f"  {key}:\n", 1)
+        rest = row[1].replace("train: {epochs: 1}", "train: {epochs: 2}", 1)
+        (workspace.folder / "params.yaml").write_text(f"{row[0]}  {key}:\n{rest}")
+        workspace.run("dvc", "repro", f"models/dvc.yaml:evaluate@{key}")
+        workspace.commit(f"train {key} longer")
+    workspace.run("git", "merge", "--quiet", "--no-edit", KEPT[0])
+    assert workspace.stages("repro") == ["check", "report"]
+
+
+def test_a_killed_experiment_is_mended_as_the_readme_says(workspace: Workspace) -> None:
+    """The README's commands bring back the branch and the files after `exp run` was killed."""
+    process = running(workspace, "dvc", "exp", "run", "-S", "models.lenet5.train.epochs=50", until="epoch +2/")
+    process.kill()
+    process.communicate()
+    section = (ROOT / "README.md").read_text().split("## When something went wrong")[1].split("\n## ")[0]
+    for line in re.findall(r"^    (.+?)(?: +#.*)?$", section, re.MULTILINE):
+        workspace.run("sh", "-c", line)
+    assert workspace.run("git", "branch", "--show-current").strip() == "main"
+    assert workspace.run("git", "status", "--porcelain") == ""
+    assert workspace.stages("repro") == []
