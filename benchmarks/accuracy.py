@@ -13,7 +13,7 @@ import typer
 from tqdm import tqdm
 
 from benchmarks.contestants import dataset, loader, loop, torchs
-from benchmarks.processes import RAW, alone, machine, need_data
+from benchmarks.processes import RAW, alone, machine, need
 from fashion import FashionError
 from fashion.data import read_part, read_split
 from fashion.files import write_json
@@ -33,10 +33,11 @@ def accuracy(
 
     Example: python -m benchmarks accuracy fcnn
     """
-    need_data()
+    need(RAW, "download")
     params = Params.load()
     for key in keys or KEYS:
-        params.architecture(f"{key}_published")
+        split = params.architecture(f"{key}_published").split
+        need(Path(f"data/splits/{split}.csv"), f"split@{split}")
         if "test_accuracy" not in params.claims(key):
             raise FashionError(f"no test accuracy is published for {key} on {params.data.dataset}.")
     figures: dict[str, Any] = {"machine": machine(), "runs": {}}

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from benchmarks.processes import RAW, machine, need_data
+from benchmarks.processes import RAW, machine, need
 from fashion.files import write_json
 
 # The least that DVC can have nothing to do about.
@@ -27,7 +27,7 @@ def pipeline(
 
     Example: python -m benchmarks pipeline
     """
-    need_data()
+    need(RAW, "download")
     with TemporaryDirectory() as folder:
         clone, least = Path(folder, "clone"), Path(folder, "least")
         _run(Path(), "git", "clone", "--quiet", ".", str(clone))

@@ -28,10 +28,10 @@ def alone(module: str, *words: str, environment: dict[str, str], python: str = s
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def need_data() -> None:
-    """Raise FashionError where the data has not been fetched."""
-    if not RAW.is_dir():
-        raise FashionError(f"{RAW} is not here: fetch it with dvc repro download.")
+def need(path: Path, target: str) -> None:
+    """Raise FashionError, with the command that makes it, where a path is not here."""
+    if not path.exists():
+        raise FashionError(f"{path} is not here: make it with dvc repro {target}.")
 
 
 def machine() -> str:

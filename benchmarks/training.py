@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from tqdm import tqdm
 
-from benchmarks.processes import alone, machine, need_data
+from benchmarks.processes import RAW, alone, machine, need
 from fashion.files import write_json
 from fashion.memory import SETTINGS
 from fashion.params import Params
@@ -40,7 +40,7 @@ def training(
     Batches of 128, Adam, no augmentation. Lightning and Keras take part once make peers has installed them.
     Example: python -m benchmarks training cnn alexnet
     """
-    need_data()
+    need(RAW, "download")
     params = Params.load()
     runs = {name: run for name, run in RUNS.items() if run[0] != "peers" or PEERS.is_file()}
     figures: dict[str, Any] = {"machine": machine(), "rounds": rounds, "milliseconds": {}}
