@@ -135,6 +135,7 @@ def torchs(row: Architecture) -> "nn.Sequential":
     from fashion.networks import LAYERS, build
 
     own = {
+        "AvgPool2d": (nn.AvgPool2d, None),
         "Conv2d": (nn.Conv2d, "in_channels"),
         "Dropout": (nn.Dropout, None),
         "LocalResponseNorm": (nn.LocalResponseNorm, None),

@@ -9,7 +9,7 @@ import typer
 from tqdm import tqdm
 
 from benchmarks.processes import RAW, alone, machine, need
-from fashion.files import write_json
+from fashion.files import read_json, write_json
 from fashion.memory import SETTINGS
 from fashion.params import Params
 
@@ -37,13 +37,17 @@ def training(
 ) -> None:
     """Time a training step of each architecture and print medians, spreads and ratios.
 
-    Batches of 128, Adam, no augmentation. Lightning and Keras take part once make peers has installed them.
+    Batches of 128, Adam, no augmentation. Lightning and Keras take part once make peers has installed them. Rows
+    measured before on the same machine stay.
     Example: python -m benchmarks training cnn alexnet
     """
     need(RAW, "download")
     params = Params.load()
     runs = {name: run for name, run in RUNS.items() if run[0] != "peers" or PEERS.is_file()}
     figures: dict[str, Any] = {"machine": machine(), "rounds": rounds, "milliseconds": {}}
+    # Ratios are of one row, so that rows may be of several runs on one machine.
+    if output.is_file() and (before := read_json(output)) | {"milliseconds": {}} == figures:
+        figures = before
     with tqdm(total=len(keys or KEYS) * rounds * len(runs), unit="run", disable=None, leave=False) as bar:
         for key in keys or KEYS:
             params.architecture(key)

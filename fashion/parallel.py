@@ -55,12 +55,14 @@ def group(hardware: Hardware) -> Iterator[None]:
     if hardware.processes == 1:
         yield
         return
+    if hardware.device.type == "cuda":
+        torch.cuda.set_device(hardware.device)
     distributed.init_process_group("nccl" if hardware.device.type == "cuda" else "gloo")
     try:
         yield
     except RuntimeError as error:
         # Another one has died, which whoever started them will tell.
-        if "gloo" in str(error).lower():
+        if isinstance(error, distributed.DistError) or "gloo" in str(error):
             sys.exit(1)
         raise
     finally:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,25 @@ def test_a_race_ends_when_the_target_is_reached() -> None:
     assert (reached["epochs"], reached["best"], list(epochs)) == (2, 0.9, [0.7])
     missed = accuracy.race(iter([0.5, 0.9, 0.7]), 0.95)
     assert (missed["epochs"], missed["best"]) == (3, 0.9)
+
+
+def test_rows_of_the_same_machine_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An architecture measured again takes its row's place; on another machine all begins anew."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
+    (tmp_path / "data/raw").mkdir(parents=True)
+    monkeypatch.setattr(training, "machine", lambda: "A box")
+    for value, keys in ((1.0, ["lenet5", "cnn"]), (2.0, ["lenet5"])):
+        monkeypatch.setattr(training, "alone", partial(lambda value, *_, **__: value, value))
+        training.training(keys, 2, Path("figures.json"))
+    rows = json.loads(Path("figures.json").read_text())["milliseconds"]
+    assert {key: times["engine"] for key, times in rows.items()} == {"lenet5": [2.0, 2.0], "cnn": [1.0, 1.0]}
+    monkeypatch.setattr(training, "machine", lambda: "Another box")
+    training.training(["cnn"], 2, Path("figures.json"))
+    assert capsys.readouterr().out.splitlines()[-3].startswith("| `cnn` | 2 (2 to 2)")
+    assert list(json.loads(Path("figures.json").read_text())["milliseconds"]) == ["cnn"]
 
 
 def test_times_become_ratios_of_the_engines() -> None:

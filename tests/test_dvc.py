@@ -245,7 +245,11 @@ def test_a_training_ends_when_told(long: Workspace, told: signal.Signals) -> Non
 # A shell between dvc and its stages stays there (dash, Debian's sh) or gives way to the command (bash).
 @pytest.mark.parametrize(
     ("shell", "command"),
-    [("bash", ["repro"]), ("sh", ["exp", "run"]), ("sh", ["exp", "run", "--temp"])],
+    [
+        ("bash", ["repro"]),
+        ("sh", ["exp", "run", "--temp"]),
+        pytest.param("sh", ["exp", "run"], marks=pytest.mark.slow),
+    ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
 def test_a_killed_run_goes_on(

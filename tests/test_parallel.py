@@ -115,7 +115,7 @@ def test_a_batch_that_cannot_be_shared_is_told(workspace: Workspace) -> None:
     assert output.count("error") == 1
 
 
-@pytest.mark.parametrize("rank", [0, 1])
+@pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_killed_process_ends_all_and_the_training_goes_on(workspace: Workspace, tmp_path: Path, rank: int) -> None:
     """One sentence says which one was killed, and the same command ends as if nothing had been."""
     epochs(workspace, 60)

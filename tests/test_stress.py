@@ -9,6 +9,9 @@ import pytest
 
 from tests.conftest import ROOT, Workspace
 
+# On one worker: making the project below takes longer than most tests.
+pytestmark = pytest.mark.xdist_group("stress")
+
 WEIGHTS = "models/lenet5.safetensors"
 # The four that most tests need: with fewer rows every one is trained, as in a repository whose results are complete.
 KEPT = ("lenet5", "fcnn")
@@ -99,11 +102,11 @@ def running(workspace: Workspace, *command: str, until: str) -> psutil.Popen:
 @pytest.mark.parametrize(
     "stage",
     [
-        "check",
-        "download",
-        "split@holdout_6k",
-        "models/dvc.yaml:train@lenet5",
-        "models/dvc.yaml:evaluate@lenet5",
+        pytest.param("check", marks=pytest.mark.slow),
+        pytest.param("download", marks=pytest.mark.slow),
+        pytest.param("split@holdout_6k", marks=pytest.mark.slow),
+        pytest.param("models/dvc.yaml:train@lenet5", marks=pytest.mark.slow),
+        pytest.param("models/dvc.yaml:evaluate@lenet5", marks=pytest.mark.slow),
         "report",
     ],
 )
@@ -156,6 +159,7 @@ def test_experiments_travel_through_git(workspace: Workspace, tmp_path: Path) ->
     assert (other.folder / WEIGHTS).is_file()
 
 
+@pytest.mark.slow
 def test_branches_of_two_architectures_merge(workspace: Workspace) -> None:
     """Two branches that changed an architecture each merge as the README says, and nothing is trained again."""
     for key in KEPT:
