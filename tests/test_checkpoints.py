@@ -162,7 +162,7 @@ def test_a_full_disk_leaves_what_was_there(monkeypatch: pytest.MonkeyPatch, said
     with killed(ONE, said.append) as checkpoint, monkeypatch.context() as patch:
         patch.setattr("pathlib.Path.replace", full)
         checkpoint.save(lambda: STATE)
-    assert said == [f"no new checkpoint (No space left on device: {file}); training goes on without."]
+    assert said == [f"no new checkpoint ({file}: [Errno 28] No space left on device); training goes on without."]
     assert file.read_bytes() == content
     assert {path.name for path in file.parent.iterdir()} == {"state", "lock"}
 
