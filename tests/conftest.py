@@ -1,6 +1,7 @@
 """What several tests need: the settings, the data sets, and copies of the project to work in."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -108,6 +109,13 @@ class Workspace:
         text = path.read_text()
         assert old in text, f"{file} has no {old!r}"
         path.write_text(text.replace(old, new))
+
+    def small(self, epochs: int) -> None:
+        """Set the data to `digits`, one thread, and so many epochs for every architecture."""
+        self.replace("params.yaml", "dataset: fashion_mnist", "dataset: digits")
+        self.replace("params.yaml", "threads: auto", "threads: 1")
+        params = self.folder / "params.yaml"
+        params.write_text(re.sub(r"epochs: \d+", f"epochs: {epochs}", params.read_text()))
 
     def commit(self, message: str = "change") -> None:
         """Commit everything."""

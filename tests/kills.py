@@ -19,9 +19,7 @@ def different(folder: Path, times: int, seed: int) -> tuple[int, int]:
     print(f"seed {seed}", flush=True)  # noqa: T201 - to repeat it
     moments = random.Random(seed)  # noqa: S311 - no secret
     workspace = project(folder)
-    workspace.replace("params.yaml", "dataset: fashion_mnist", "dataset: digits")
-    workspace.replace("params.yaml", "train: {epochs: 25}", "train: {epochs: 40}")
-    workspace.replace("params.yaml", "threads: auto", "threads: 1")
+    workspace.small(epochs=40)
     workspace.run("dvc", "repro", "download", "split@holdout_6k")
     started = time.monotonic()
     workspace.run(*COMMAND)

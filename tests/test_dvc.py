@@ -23,10 +23,7 @@ if TYPE_CHECKING:
 def first(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[str]]:
     """A copy on `digits`, one epoch for each architecture, one thread, after `dvc repro`; and what that ran."""
     workspace = checkout.copy(tmp_path_factory.mktemp("first") / "project")
-    workspace.replace("params.yaml", "dataset: fashion_mnist", "dataset: digits")
-    workspace.replace("params.yaml", "  threads: auto", "  threads: 1")
-    params = workspace.folder / "params.yaml"
-    params.write_text(re.sub(r"epochs: \d+", "epochs: 1", params.read_text()))
+    workspace.small(epochs=1)
     ran = workspace.stages("repro")
     workspace.commit("lenet5 on digits")
     return workspace, ran

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from dvc.utils.serialize import modify_yaml
 
 from tests.conftest import ROOT, Workspace
 
@@ -13,7 +14,7 @@ from tests.conftest import ROOT, Workspace
 pytestmark = pytest.mark.xdist_group("stress")
 
 WEIGHTS = "models/lenet5.safetensors"
-# The four that most tests need: with fewer rows every one is trained, as in a repository whose results are complete.
+# With these rows alone every one is trained, as in a repository whose results are complete.
 KEPT = ("lenet5", "fcnn")
 
 
@@ -21,17 +22,11 @@ KEPT = ("lenet5", "fcnn")
 def complete(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A project of two architectures on `digits`, both trained for one epoch and committed."""
     workspace = checkout.copy(tmp_path_factory.mktemp("complete") / "project")
-    params = workspace.folder / "params.yaml"
-    head, rows = params.read_text().split("\nmodels:\n")
-    rows, published = rows.split("\n# What others claim")
-    kept = [row for row in re.split(r"\n(?=\n)", rows) if re.search(rf"^  ({'|'.join(KEPT)}):$", row, re.MULTILINE)]
-    claims = "".join(
-        block for block in re.split(r"(?m)^(?=  \w+:$)", published) if block.startswith(tuple(f"  {k}:" for k in KEPT))
-    )
-    text = "\n".join([head, "models:", *kept, "", "published:", claims])
-    params.write_text(re.sub(r"epochs: \d+", "epochs: 1", text))
-    workspace.replace("params.yaml", "dataset: fashion_mnist", "dataset: digits")
-    workspace.replace("params.yaml", "  threads: auto", "  threads: 1")
+    with modify_yaml(workspace.folder / "params.yaml") as params:
+        for section in ("models", "published"):
+            for key in params[section].keys() - set(KEPT):
+                del params[section][key]
+    workspace.small(epochs=1)
     workspace.run("git", "rm", "--quiet", "--force", "--ignore-unmatch", "dvc.lock", "models/dvc.lock")
     workspace.stages("repro")
     workspace.stages("repro", "models/dvc.yaml:evaluate@fcnn")
