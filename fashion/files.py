@@ -12,19 +12,25 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def write_bytes(path: Path, *content: bytes) -> None:
-    """Write a file, in parts, under a temporary name beside it, then rename; its folder is made where needed."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name beside it, then rename; its folder is made where needed.
+
+    Raises FashionError where the file cannot be written; what was there before is there still.
+    """
     try:
-        with os.fdopen(handle, "wb") as file:
-            file.writelines(content)
-        # mkstemp's files are private; these are ordinary ones.
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink()
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+            # mkstemp's files are private; these are ordinary ones.
+            Path(temporary).chmod(0o644)
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink()
+            raise
+    except OSError as error:
+        raise FashionError(f"{path} cannot be written ({error.strerror}): make room or mend its rights.") from None
 
 
 def write_text(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""Layers that torch.nn lacks, those of LeNet-5 as of 1998, or has slowly.
+"""Layers that torch.nn lacks, residual blocks and those of LeNet-5 as of 1998, or has slowly.
 
 "The paper" is LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition",
 Proceedings of the IEEE 86(11), 1998, section II.B.
@@ -61,6 +61,23 @@ class AvgPool2d(nn.AvgPool2d):
         size = self.kernel_size
         plain = (self.stride, self.padding, self.divisor_override) == (size, 0, None)
         return block_mean(maps, size) if plain and isinstance(size, int) else super().forward(maps)
+
+
+class Residual(nn.Module):
+    """Each body's result added to what the body was given: He, Zhang, Ren and Sun 2016, arXiv 1603.05027.
+
+    shortcuts: what brings a body's input to its result's shape, the identity where it has it already.
+    """
+
+    def __init__(self, bodies: list[nn.Module], shortcuts: list[nn.Module]) -> None:
+        super().__init__()
+        self.bodies, self.shortcuts = nn.ModuleList(bodies), nn.ModuleList(shortcuts)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """The shape that the last body gives."""
+        for body, shortcut in zip(self.bodies, self.shortcuts, strict=True):
+            maps = shortcut(maps) + body(maps)
+        return maps
 
 
 class ScaledTanh(nn.Module):

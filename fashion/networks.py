@@ -2,12 +2,13 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from inspect import signature
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from fashion import FashionError, did_you_mean, weights
@@ -19,10 +20,11 @@ from fashion.layers import (
     Dropout,
     LocalResponseNorm,
     PartialConv2d,
+    Residual,
     ScaledTanh,
     Subsampling,
 )
-from fashion.params import Architecture
+from fashion.params import Architecture, Layers
 
 # Every layer that a row may name, and the argument that its input decides.
 LAYERS: dict[str, tuple[type[nn.Module], str | None]] = {
@@ -48,6 +50,7 @@ LAYERS: dict[str, tuple[type[nn.Module], str | None]] = {
     "Sigmoid": (nn.Sigmoid, None),
     "Tanh": (nn.Tanh, None),
     "ScaledTanh": (ScaledTanh, None),
+    "Residual": (Residual, None),
 }
 
 
@@ -60,30 +63,23 @@ class LayerSummary(NamedTuple):
     parameters: int
 
 
-def build(
-    layers: Mapping[str, tuple[str, dict[str, Any]]], init: Literal["torch", "fan_in_normal"] = "torch", seed: int = 0
-) -> nn.Sequential:
+def build(layers: Layers, init: Literal["torch", "fan_in_normal"] = "torch", seed: int = 0) -> nn.Sequential:
     """Make a network for images (n, 1, 28, 28) that gives logits (n, 10), its weights drawn from the seed.
 
     init: torch leaves each layer its default; fan_in_normal draws linear weights from N(0, 1/sqrt(fan_in)) and zeroes
     their biases. Raises FashionError, naming the layer, where one is unknown or does not fit.
     """
     torch.manual_seed(seed)
-    built: OrderedDict[str, nn.Module] = OrderedDict()
-    x = _sample()
-    for name, (kind, arguments) in layers.items():
-        built[name] = _layer(name, kind, arguments, x)
-        x = _fitting(name, built[name], x)
+    network, x = _chain("layers", layers, _sample())
     if x.shape[1:] != (CLASS_COUNT,):
         raise FashionError(
-            f"layers.{name} gives {tuple(x.shape[1:])} values an image; the last must give {CLASS_COUNT}."
+            f"layers.{[*layers][-1]} gives {tuple(x.shape[1:])} values an image; the last must give {CLASS_COUNT}."
         )
-    network = nn.Sequential(built)
     if init == "fan_in_normal":
-        for layer in network:
-            if isinstance(layer, nn.Linear):
-                nn.init.normal_(layer.weight, std=1 / math.sqrt(layer.in_features))
-                nn.init.zeros_(layer.bias)
+        for module in network.modules():
+            if isinstance(module, nn.Linear):
+                nn.init.normal_(module.weight, std=1 / math.sqrt(module.in_features))
+                nn.init.zeros_(module.bias)
     return network
 
 
@@ -111,15 +107,15 @@ def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in state.items()}
 
 
-def summarise(layers: Mapping[str, tuple[str, dict[str, Any]]]) -> list[LayerSummary]:
+def summarise(layers: Layers) -> list[LayerSummary]:
     """Each layer's class, output shape and trainable parameters, without computing anything."""
     with torch.device("meta"):
         network, x = build(layers), _sample()
         rows = []
-        for name, layer in network.named_children():
-            x = _fitting(name, layer, x)
-            trainable = sum(weight.numel() for weight in layer.parameters())
-            rows.append(LayerSummary(name, type(layer).__name__, tuple(x.shape[1:]), trainable))
+        for name, module in network.named_children():
+            x = _fitting(f"layers.{name}", module, x)
+            trainable = sum(weight.numel() for weight in module.parameters())
+            rows.append(LayerSummary(name, type(module).__name__, tuple(x.shape[1:]), trainable))
     return rows
 
 
@@ -135,35 +131,78 @@ def _sample() -> Tensor:
     return torch.zeros(2, 1, SIDE, SIDE)
 
 
-def _layer(name: str, kind: str, arguments: dict[str, Any], x: Tensor) -> nn.Module:
-    if hasattr(nn.Sequential, name):
-        raise FashionError(f"layers.{name}: torch uses this name itself: choose another.")
-    if kind not in LAYERS:
-        raise FashionError(f"layers.{name}: there is no layer {kind!r}: {did_you_mean(kind, LAYERS)}")
-    layer, inferred = LAYERS[kind]
+def _chain(where: str, layers: Layers, x: Tensor) -> tuple[nn.Sequential, Tensor]:
+    """Layers in their order, made for x, and what they make of it."""
+    built: OrderedDict[str, nn.Module] = OrderedDict()
+    for name, (kind, arguments) in layers.items():
+        inside = f"{where}.{name}"
+        if hasattr(nn.Sequential, name):
+            raise FashionError(f"{inside}: torch uses this name itself: choose another.")
+        if kind not in LAYERS:
+            raise FashionError(f"{inside}: there is no layer {kind!r}: {did_you_mean(kind, LAYERS)}")
+        make = _residual if kind == "Residual" else _layer
+        built[name] = make(inside, kind, arguments, x)
+        x = _fitting(inside, built[name], x)
+    return nn.Sequential(built), x
+
+
+def _layer(where: str, kind: str, arguments: dict[str, Any], x: Tensor) -> nn.Module:
+    made, inferred = LAYERS[kind]
     # Where and in what type a network computes is the hardware's business.
-    known = signature(layer).parameters.keys() - {inferred, "device", "dtype"}
-    for argument in arguments.keys() - known:
-        raise FashionError(
-            f"layers.{name}: {kind} has no argument {argument!r}: {did_you_mean(argument, sorted(known))}"
-        )
+    _refuse_others(where, kind, arguments, signature(made).parameters.keys() - {inferred, "device", "dtype"})
     try:
-        return layer(**({inferred: x.shape[1]} if inferred else {}), **arguments)
+        return made(**({inferred: x.shape[1]} if inferred else {}), **arguments)
     except Exception as error:  # noqa: BLE001 - whatever a class makes of arguments that it was not written for
-        raise FashionError(f"layers.{name}: {kind} does not take {arguments}: {_short(error)}.") from None
+        raise FashionError(f"{where}: {kind} does not take {arguments}: {_short(error)}.") from None
+
+
+def _residual(where: str, kind: str, arguments: dict[str, Any], x: Tensor) -> nn.Module:
+    _refuse_others(where, kind, arguments, {"layers", "repeat"})
+    repeat = arguments.get("repeat", 1)
+    if type(repeat) is not int or repeat < 1:
+        raise FashionError(f"{where}: {kind} repeats {repeat!r} times: it must be a positive number.")
+    try:
+        layers = TypeAdapter(Layers).validate_python(arguments.get("layers"))
+    except ValidationError as error:
+        first = error.errors()[0]
+        inside = ".".join(str(part) for part in ("layers", *first["loc"]) if part != "[key]")
+        raise FashionError(f"{where}.{inside} is {first['input']!r}: {first['msg']}.") from None
+    bodies: list[nn.Module] = []
+    shortcuts: list[nn.Module] = []
+    for _ in range(repeat):
+        body, result = _chain(f"{where}.layers", layers, x)
+        bodies.append(body)
+        shortcuts.append(_shortcut(where, x, result))
+        x = result
+    return Residual(bodies, shortcuts)
+
+
+def _shortcut(where: str, x: Tensor, result: Tensor) -> nn.Module:
+    """The identity, or a 1x1 convolution where maps change their number or size."""
+    if x.shape == result.shape:
+        return nn.Identity()
+    if x.dim() == result.dim() == len("nchw"):
+        return nn.Conv2d(x.shape[1], result.shape[1], 1, stride=-(-x.shape[2] // result.shape[2]), bias=False)
+    shapes = tuple(x.shape[1:]), tuple(result.shape[1:])
+    raise FashionError(f"{where}: its layers make {shapes[1]} of {shapes[0]}, and the two cannot be added.")
+
+
+def _refuse_others(where: str, kind: str, arguments: dict[str, Any], known: Set[str]) -> None:
+    for argument in arguments.keys() - known:
+        raise FashionError(f"{where}: {kind} has no argument {argument!r}: {did_you_mean(argument, sorted(known))}")
 
 
 @torch.no_grad()
-def _fitting(name: str, layer: nn.Module, x: Tensor) -> Tensor:
+def _fitting(where: str, module: nn.Module, x: Tensor) -> Tensor:
     """What a layer makes of x, its state untouched; FashionError where that is nothing to go on with."""
-    where = f"layers.{name}: {type(layer).__name__} does not fit on {tuple(x.shape[1:])}, what comes before it gives"
+    problem = f"{where}: {type(module).__name__} does not fit on {tuple(x.shape[1:])}, what comes before it gives"
     try:
-        result = layer.eval()(x)
-        layer.train()
+        result = module.eval()(x)
+        module.train()
     except Exception as error:  # noqa: BLE001 - whatever a layer makes of a shape that it was not written for
-        raise FashionError(f"{where}: {_short(error)}.") from None
+        raise FashionError(f"{problem}: {_short(error)}.") from None
     if not isinstance(result, Tensor) or result.shape[:1] != x.shape[:1] or result[0].numel() == 0:
-        raise FashionError(f"{where}: nothing would be left of an image.")
+        raise FashionError(f"{problem}: nothing would be left of an image.")
     return result
 
 

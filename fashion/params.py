@@ -54,6 +54,7 @@ def _layer(value: object) -> tuple[str, dict[str, Any]]:
 # Keys become parts of commands and file names, layer names parts of weights' names.
 Key = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 Layer = Annotated[tuple[str, dict[str, Any]], BeforeValidator(_layer)]
+Layers = Annotated[dict[Key, Layer], Field(min_length=1)]
 # What torch, NumPy and scikit-learn all take, with room for a repeat's seeds.
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -138,7 +139,7 @@ class Architecture(Settings):
     pixels: Pixels
     init: Literal["torch", "fan_in_normal"] = "torch"
     train: Train
-    layers: Annotated[dict[Key, Layer], Field(min_length=1)]
+    layers: Layers
 
 
 class Published(Settings):

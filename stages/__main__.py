@@ -4,7 +4,7 @@ import typer
 
 from fashion.advice import explained
 from fashion.lifetime import end_when_told
-from stages import check, download, evaluate, leaderboard, repeat, report, split, train
+from stages import check, download, evaluate, leaderboard, repeat, report, split, spread, train
 
 
 def program(words: str) -> typer.Typer:
@@ -21,6 +21,7 @@ for command in (
     evaluate.evaluate,
     report.report,
     repeat.repeat,
+    spread.spread,
     leaderboard.leaderboard,
 ):
     app.command(rich_help_panel="Stages")(command)

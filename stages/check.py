@@ -17,7 +17,7 @@ def check() -> None:
 
     from fashion import FashionError
     from fashion.advice import dangling, of_model
-    from fashion.files import write_text
+    from fashion.files import write_json, write_text
     from fashion.networks import build
     from fashion.params import Params
 
@@ -29,5 +29,5 @@ def check() -> None:
         with torch.device("meta"), of_model(key):
             build(row.layers)
     for key, row in params.models.items():
-        write_text(LAYERS / f"{key}.txt", "".join(f"{name}\n" for name in row.layers))
+        write_json(LAYERS / f"{key}.json", row.layers)
     write_text(CHECKED, "params.yaml is valid\n")

@@ -7,21 +7,18 @@ import typer
 
 
 def repeat(key: Annotated[str, typer.Argument(help="A key of `repeats`.")]) -> None:
-    """Train and judge an architecture anew with each of the seeds seed+1, seed+2, ...
+    """Train an architecture anew with each of the seeds seed+1, seed+2, ...
 
-    Example: python -m stages repeat lenet5
+    Weights are kept as the stage train does. Example: python -m stages repeat lenet5
     """
     from fashion.memory import keep_memory
 
     keep_memory()
 
-    import torch
-
-    from fashion import FashionError, training
+    from fashion import FashionError, training, weights
     from fashion.data import read_part, read_split
-    from fashion.files import write_json
+    from fashion.files import write_bytes
     from fashion.hardware import choose
-    from fashion.images import logits
     from fashion.networks import build
     from fashion.params import Params
     from fashion.progress import step_bar
@@ -31,23 +28,14 @@ def repeat(key: Annotated[str, typer.Argument(help="A key of `repeats`.")]) -> N
     if key not in params.repeats:
         raise FashionError(f"params.yaml has no repeats.{key}: set it to the number of seeds.")
     hardware = choose(**params.gpu.model_dump(exclude={"processes"}))
-    raw = Path("data/raw")
-    training_part, validation = read_split(Path(f"data/splits/{row.split}.csv"), read_part(raw, "train"))
-    test = read_part(raw, "test")
-    runs = {}
-    steps = row.train.epochs * training.steps_per_epoch(len(training_part.labels), row.train)
+    parts = read_split(Path(f"data/splits/{row.split}.csv"), read_part(Path("data/raw"), "train"))
+    steps = row.train.epochs * training.steps_per_epoch(len(parts[0].labels), row.train)
     for seed in range(params.seed + 1, params.seed + 1 + params.repeats[key]):
-        network = build(row.layers, row.init, seed)
-        run = training.begin(network, row, seed, hardware)
+        run = training.begin(build(row.layers, row.init, seed), row, seed, hardware)
         with step_bar(steps) as bar:
-            for _ in training.train(run, training_part, validation, bar.update):
+            for _ in training.train(run, *parts, bar.update):
                 pass
-        network.load_state_dict(run.best)
-        accuracies = {}
-        for name, part in {"validation": validation, "test": test}.items():
-            images = torch.tensor(part.images, device=hardware.device)
-            output = logits(run.placed, images, row.pixels.black, row.pixels.white)
-            accuracies[f"{name}_accuracy"] = (output.argmax(1).cpu().numpy() == part.labels).mean()
-        runs[str(seed)] = accuracies
-        typer.echo(f"{key}, seed {seed}: validation {accuracies['validation_accuracy']:.2%}")
-    write_json(Path(f"metrics/repeat/{key}.json"), runs)
+        best = [epoch for epoch in run.epochs if epoch.best][-1]
+        header = {"model": key, "architecture": row.model_dump(mode="json"), "seed": seed, "epoch": best.number}
+        write_bytes(Path(f"models/{key}.repeats/{seed}.safetensors"), weights.dumps(run.best, header))
+        typer.echo(f"{key}, seed {seed}: validation {best.validation_accuracy:.2%}")

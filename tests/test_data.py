@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import os
 import re
 import threading
 import time
@@ -135,9 +136,20 @@ def test_a_full_disk_leaves_no_part(published: Path, tmp_path: Path, monkeypatch
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("pathlib.Path.replace", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(FashionError, match=r"train-images-idx3-ubyte cannot be written \(No space left on device\)"):
         list(fetch("fashion_mnist", tmp_path / "raw", str(published)))
     assert list((tmp_path / "raw").iterdir()) == []
+
+
+@pytest.mark.parametrize(("place", "why"), [("file/raw", "Not a directory"), ("closed/raw", "Permission denied")])
+def test_a_folder_that_cannot_be_written_is_told(published: Path, tmp_path: Path, place: str, why: str) -> None:
+    """Where the folder cannot be made the error names the file and the cause."""
+    (tmp_path / "file").touch()
+    (tmp_path / "closed").mkdir(mode=0o500)
+    if place.startswith("closed") and os.access(tmp_path / "closed", os.W_OK):
+        pytest.skip("root writes where it likes")
+    with pytest.raises(FashionError, match=rf"train-images-idx3-ubyte cannot be written \({why}\)"):
+        list(fetch("fashion_mnist", tmp_path / place, str(published)))
 
 
 def test_files_come_from_a_folder(published: Path, tmp_path: Path) -> None:

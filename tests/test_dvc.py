@@ -179,10 +179,16 @@ def test_a_wrong_model_name_is_told_and_undone(workspace: Workspace) -> None:
 
 
 def test_repeats_and_leaderboard(workspace: Workspace) -> None:
-    """Two more seeds of lenet5 and the evaluated models make a leaderboard, from what git holds."""
+    """Two more seeds of lenet5, never trained twice, and what is evaluated make a leaderboard, from what git has."""
     workspace.replace("params.yaml", "repeats: {}", "repeats: {lenet5: 2}")
-    assert workspace.stages("repro", "models/dvc.yaml:repeat@lenet5") == ["check", "repeat@lenet5"]
+    assert workspace.stages("repro", "models/dvc.yaml:spread@lenet5") == ["check", "repeat@lenet5", "spread@lenet5"]
+    workspace.replace("params.yaml", "repeats: {lenet5: 2}", "repeats: {lenet5: 1}")
+    assert "repeat@lenet5" in workspace.stages("repro", "models/dvc.yaml:spread@lenet5")
+    assert list(read(workspace, "metrics/repeat/lenet5.json")) == ["1"]
+    workspace.replace("params.yaml", "repeats: {lenet5: 1}", "repeats: {lenet5: 2}")
+    assert workspace.stages("repro", "models/dvc.yaml:spread@lenet5") == ["check", "spread@lenet5"]
     assert list(read(workspace, "metrics/repeat/lenet5.json")) == ["1", "2"]
+    assert workspace.run("git", "status", "--porcelain", "models/.gitignore") == ""
     assert workspace.stages("repro", "--single-item", "models/dvc.yaml:leaderboard") == ["leaderboard"]
     board = read(workspace, "metrics/leaderboard.json")
     assert set(board) == {"lenet5", "fcnn"}

@@ -273,6 +273,45 @@ def same(
     torch.testing.assert_close(results[0], results[1])
 
 
+BODY = {
+    "norm1": "BatchNorm2d",
+    "relu1": "ReLU",
+    "conv1": {"Conv2d": {"out_channels": 8, "kernel_size": 3, "padding": 1, "stride": 2}},
+}
+
+
+HEAD: dict[str, tuple[str, dict[str, Any]]] = {"flatten": ("Flatten", {}), "logits": ("Linear", {"out_features": 10})}
+
+
+def test_a_residual_block_adds_what_it_was_given() -> None:
+    """Each repetition is its layers' result plus its input, through a 1x1 convolution where the shapes differ."""
+    network = build({"stage": ("Residual", {"layers": BODY, "repeat": 2}), **HEAD})
+    stage = network.get_submodule("stage")
+    state = stage.state_dict()
+    maps = given = torch.rand(4, 1, 28, 28)
+    for number in ("0", "1"):
+        weights, shortcut = (
+            {
+                name.removeprefix(f"{group}.{number}."): tensor
+                for name, tensor in state.items()
+                if name.startswith(f"{group}.{number}.")
+            }
+            for group in ("bodies", "shortcuts")
+        )
+        normal = functional.batch_norm(maps, None, None, weights["norm1.weight"], weights["norm1.bias"], training=True)
+        body = functional.conv2d(normal.relu(), weights["conv1.weight"], weights["conv1.bias"], stride=2, padding=1)
+        maps = body + functional.conv2d(maps, shortcut["weight"], stride=2)
+    assert maps.shape == (4, 8, 7, 7)
+    torch.testing.assert_close(stage(given), maps)
+
+
+def test_a_residual_block_that_keeps_its_shape_has_no_weights_of_its_own() -> None:
+    """Where shapes agree the shortcut is the identity."""
+    same_shape = {"conv1": {"Conv2d": {"out_channels": 1, "kernel_size": 3, "padding": 1}}}
+    network = build({"stage": ("Residual", {"layers": same_shape, "repeat": 3}), **HEAD})
+    assert count(network.get_submodule("stage")) == (3 * 10, 3 * 10)
+
+
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_dropout_drops_its_share(p: float, memory_format: torch.memory_format) -> None:
@@ -341,6 +380,12 @@ def test_codes_are_far_apart_and_the_nearest_wins() -> None:
         ({"a": ("Linear", {"out_features": -1})}, "layers.a: Linear does not take"),
         ({"a": ("Dropout", {"p": 2})}, "layers.a: Dropout does not take"),
         ({"a": ("PartialConv2d", {"kernel_size": 3, "connections": {"x": "7"}})}, "a map beyond the 1 there are"),
+        ({"a": ("Residual", {})}, "layers.a.layers is None"),
+        ({"a": ("Residual", {"layer": BODY})}, "layers.a: Residual has no argument 'layer': did you mean layers?"),
+        ({"a": ("Residual", {"layers": BODY, "repeat": 0})}, "layers.a: Residual repeats 0 times"),
+        ({"a": ("Residual", {"layers": {"A.b": "ReLU"}})}, "layers.a.layers.A.b is 'A.b': String should match"),
+        ({"a": ("Residual", {"layers": {"b": "Conv2"}})}, "layers.a.layers.b: there is no layer 'Conv2'"),
+        ({"a": ("Residual", {"layers": {"b": "Flatten"}})}, "layers.a: its layers make (784,) of (1, 28, 28)"),
     ],
 )
 def test_impossible_layers_are_told(layers: dict[str, tuple[str, dict[str, object]]], expected: str) -> None:
