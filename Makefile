@@ -18,14 +18,16 @@ setup: .venv/ready
 test: setup
 	$(BIN)/python -m pytest
 
-# The slow ones too.
-test-all: setup
+# The slow ones too, against an S3 server of its own.
+test-all: setup .venv-moto/ready
 	$(BIN)/python -m pytest -m ''
 
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/shellcheck tools/*.sh examples/*.sh
+	$(BIN)/zizmor --quiet --offline examples/github-actions.yaml
 
 # Resolve the ranges of pyproject.toml anew into exact versions with hashes, for every platform.
 lock: setup
@@ -41,6 +43,12 @@ lock: setup
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
+# moto's requirements are none of the project's, so it has an environment of its own.
+.venv-moto/ready: tests/moto.txt .venv/ready
+	$(BIN)/uv venv --quiet --clear .venv-moto
+	$(BIN)/uv pip install --quiet --python .venv-moto --requirement tests/moto.txt
+	touch $@
+
 # Lightning and Keras, for python -m benchmarks training; torch and all else in the versions of requirements.lock.
 peers: setup
 	$(BIN)/uv venv --quiet --clear .venv-peers
@@ -48,4 +56,4 @@ peers: setup
 		$(BIN)/uv pip install --quiet --python .venv-peers --requirement benchmarks/peers.txt --constraint /dev/stdin
 
 clean:
-	rm -rf .venv .venv-peers
+	rm -rf .venv .venv-moto .venv-peers

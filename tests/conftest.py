@@ -6,10 +6,15 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import torch
+from dvc.utils.serialize import modify_yaml
 
 from fashion.data import Part, read_part
 from fashion.fetching import fetch
@@ -96,12 +101,18 @@ class Workspace:
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads
         )
 
+    def running(self, *command: str, until: str) -> "subprocess.Popen[str]":
+        """A command started there, once it has said something that matches `until`."""
+        process = self.start(*command)
+        assert process.stdout
+        for line in process.stdout:
+            if re.search(until, line):
+                return process
+        raise AssertionError(f"it never said {until}")
+
     def stages(self, *command: str, fails: bool = False) -> list[str]:
         """Run a dvc command there and return the stages that it ran, sorted, without their files."""
-        lines = self.run("dvc", *command, fails=fails).splitlines()
-        return sorted(
-            line.split("'")[1].removeprefix("models/dvc.yaml:") for line in lines if line.startswith("Running")
-        )
+        return ran(self.run("dvc", *command, fails=fails))
 
     def replace(self, file: str, old: str, new: str) -> None:
         """Change every occurrence of a text in a file; there must be one."""
@@ -117,6 +128,14 @@ class Workspace:
         params = self.folder / "params.yaml"
         params.write_text(re.sub(r"epochs: \d+", f"epochs: {epochs}", params.read_text()))
 
+    def keep(self, *keys: str) -> None:
+        """Leave these architectures alone, without locks: every one that there is can then be trained."""
+        with modify_yaml(self.folder / "params.yaml") as params:
+            for section in ("models", "published"):
+                for key in params[section].keys() - set(keys):
+                    del params[section][key]
+        self.run("git", "rm", "--quiet", "--force", "--ignore-unmatch", "dvc.lock", "models/dvc.lock")
+
     def commit(self, message: str = "change") -> None:
         """Commit everything."""
         self.run("git", "add", "--all")
@@ -126,6 +145,12 @@ class Workspace:
         """The same, caches included, somewhere else."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Workspace(folder)
+
+
+def ran(output: str) -> list[str]:
+    """The stages that DVC says it ran, sorted, without their files."""
+    lines = output.splitlines()
+    return sorted(line.split("'")[1].removeprefix("models/dvc.yaml:") for line in lines if line.startswith("Running"))
 
 
 def project(folder: Path) -> Workspace:
@@ -145,6 +170,24 @@ def project(folder: Path) -> Workspace:
     workspace.run("git", "init", "--quiet", "--initial-branch=main")
     workspace.commit("start")
     return workspace
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """A file server that keeps its log to itself."""
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
+        """Say nothing."""
+
+
+@contextmanager
+def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The address of a web server."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
+        thread = threading.Thread(target=web.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{web.server_port}/"
+        web.shutdown()
+        thread.join()
 
 
 @pytest.fixture(scope="session")

@@ -6,10 +6,9 @@ import os
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from functools import partial
-from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import numpy as np
@@ -21,18 +20,12 @@ from fashion.data import Part, idx_bytes, read_idx, read_part, read_split
 from fashion.fetching import NAMES, UNCOMPRESSED, fetch
 from fashion.params import Params
 from fashion.splitting import split
+from tests.conftest import Quiet, serving
 
 
 def md5(content: bytes) -> str:
     """The sum by which data sets are published."""
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-class Quiet(SimpleHTTPRequestHandler):
-    """A file server that keeps its log to itself."""
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
-        """Say nothing."""
 
 
 @pytest.fixture
@@ -51,17 +44,6 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(fetching, "_published", lambda _: ([str(tmp_path / "nowhere")], wanted))
     monkeypatch.setattr(fetching, "KERAS_COPIES", str(tmp_path / "keras"))
     return folder
-
-
-@contextmanager
-def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
-    """The address of a web server."""
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
-        thread = threading.Thread(target=web.serve_forever)
-        thread.start()
-        yield f"http://127.0.0.1:{web.server_port}/"
-        web.shutdown()
-        thread.join()
 
 
 @pytest.fixture

@@ -186,7 +186,7 @@ def test_repeats_and_leaderboard(workspace: Workspace) -> None:
     assert "repeat@lenet5" in workspace.stages("repro", "models/dvc.yaml:spread@lenet5")
     assert list(read(workspace, "metrics/repeat/lenet5.json")) == ["1"]
     workspace.replace("params.yaml", "repeats: {lenet5: 1}", "repeats: {lenet5: 2}")
-    assert workspace.stages("repro", "models/dvc.yaml:spread@lenet5") == ["check", "spread@lenet5"]
+    assert workspace.stages("repro", "models/dvc.yaml:spread@lenet5") == ["spread@lenet5"]
     assert list(read(workspace, "metrics/repeat/lenet5.json")) == ["1", "2"]
     assert workspace.run("git", "status", "--porcelain", "models/.gitignore") == ""
     assert workspace.stages("repro", "--single-item", "models/dvc.yaml:leaderboard") == ["leaderboard"]

@@ -1,12 +1,12 @@
 """What happens to the pipeline on a bad day: real dvc, in copies of the project, on `digits`."""
 
 import hashlib
+import json
 import re
+import time
 from pathlib import Path
 
-import psutil
 import pytest
-from dvc.utils.serialize import modify_yaml
 
 from tests.conftest import ROOT, Workspace
 
@@ -22,12 +22,8 @@ KEPT = ("lenet5", "fcnn")
 def complete(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A project of two architectures on `digits`, both trained for one epoch and committed."""
     workspace = checkout.copy(tmp_path_factory.mktemp("complete") / "project")
-    with modify_yaml(workspace.folder / "params.yaml") as params:
-        for section in ("models", "published"):
-            for key in params[section].keys() - set(KEPT):
-                del params[section][key]
+    workspace.keep(*KEPT)
     workspace.small(epochs=1)
-    workspace.run("git", "rm", "--quiet", "--force", "--ignore-unmatch", "dvc.lock", "models/dvc.lock")
     workspace.stages("repro")
     workspace.stages("repro", "models/dvc.yaml:evaluate@fcnn")
     workspace.commit("two architectures on digits")
@@ -84,16 +80,6 @@ def mend(workspace: Workspace, block: int) -> str:
     return "".join(workspace.run(*line.split()) for line in blocks[block].splitlines())
 
 
-def running(workspace: Workspace, *command: str, until: str) -> psutil.Popen:
-    """A command that runs on, once it has said something."""
-    process = workspace.start(*command)
-    assert process.stdout
-    for line in process.stdout:
-        if re.search(until, line):
-            return process
-    raise AssertionError(f"it never said {until}")
-
-
 @pytest.mark.parametrize(
     "stage",
     [
@@ -107,7 +93,7 @@ def running(workspace: Workspace, *command: str, until: str) -> psutil.Popen:
 )
 def test_a_kill_in_any_stage_is_mended_by_the_next_run(workspace: Workspace, stage: str) -> None:
     """Whatever stage DVC is killed in, `dvc repro` completes it, and all is as it was."""
-    process = running(workspace, "dvc", "repro", "--force", until=f"Running stage '{stage}'")
+    process = workspace.running("dvc", "repro", "--force", until=f"Running stage '{stage}'")
     process.kill()
     process.communicate()
     workspace.run("dvc", "repro")
@@ -117,7 +103,7 @@ def test_a_kill_in_any_stage_is_mended_by_the_next_run(workspace: Workspace, sta
 
 def test_two_runs_at_once_do_not_meet(workspace: Workspace) -> None:
     """While one `dvc repro` runs another one says that it is blocked, and the first one completes."""
-    first = running(workspace, "dvc", "repro", "--force", until="Running stage 'check'")
+    first = workspace.running("dvc", "repro", "--force", until="Running stage 'check'")
     told = workspace.run("dvc", "repro", fails=True)
     first.communicate()
     assert first.returncode == 0
@@ -133,6 +119,27 @@ def test_an_experiment_is_applied_and_branched(workspace: Workspace) -> None:
     assert workspace.stages("repro") == []
     workspace.run("dvc", "exp", "branch", "other", "kept")
     assert "model: fcnn" in workspace.run("git", "show", "kept:params.yaml")
+
+
+@pytest.mark.slow
+def test_a_queue_is_worked_off_by_two(workspace: Workspace) -> None:
+    """Two workers take the queued experiments, each in a folder of its own, and all of them succeed."""
+    workspace.run("dvc", "exp", "run", "--queue", "-S", "model=lenet5,fcnn", "-S", "seed=1,2")
+    workspace.run("dvc", "queue", "start", "--jobs", "2")
+    table = ""
+    for _ in range(600):
+        table = workspace.run("dvc", "queue", "status")
+        if not re.search("Queued|Running", table):
+            break
+        time.sleep(1)
+    assert table.count("Success") == 4, table
+    shown = json.loads(workspace.run("dvc", "exp", "show", "--json"))
+    revisions = [row["data"] for experiment in shown[1]["experiments"] for row in experiment["revs"]]
+    found = [
+        (row["metrics"]["metrics/report.json"]["data"]["model"], row["params"]["params.yaml"]["data"]["seed"])
+        for row in revisions
+    ]
+    assert sorted(found) == [(key, seed) for key in ("fcnn", "lenet5") for seed in (1, 2)]
 
 
 def test_experiments_travel_through_git(workspace: Workspace, tmp_path: Path) -> None:
@@ -175,7 +182,7 @@ def test_branches_of_two_architectures_merge(workspace: Workspace) -> None:
 
 def test_a_killed_experiment_is_mended_as_the_readme_says(workspace: Workspace) -> None:
     """After `exp run` was killed the README's commands bring back the branch and the files."""
-    process = running(workspace, "dvc", "exp", "run", "-S", "models.lenet5.train.epochs=50", until="epoch +2/")
+    process = workspace.running("dvc", "exp", "run", "-S", "models.lenet5.train.epochs=50", until="epoch +2/")
     process.kill()
     process.communicate()
     mend(workspace, 0)

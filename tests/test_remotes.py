@@ -1,0 +1,154 @@
+"""What a team shares: real dvc against an S3 server and a read-only web server on loopback."""
+
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.conftest import ROOT, Quiet, Workspace, ran, serving
+
+KEYS = ("lenet5", "fcnn", "cnn")
+MOTO = ROOT / ".venv-moto/bin/moto_server"
+
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("remotes")]
+
+
+@pytest.fixture(scope="module")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of an S3 server with a bucket called `team`, whose credentials are in the environment."""
+    if not MOTO.is_file():
+        pytest.skip("the S3 server is not installed: make test-all")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    address = f"http://127.0.0.1:{port}"
+    credentials = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+    with (
+        pytest.MonkeyPatch.context() as environment,
+        (tmp_path_factory.mktemp("moto") / "log").open("w") as log,
+        subprocess.Popen([MOTO, "-H", "127.0.0.1", "-p", str(port)], stdout=log, stderr=log) as server,
+    ):
+        for name, value in credentials.items():
+            environment.setenv(name, value)
+        for _ in range(100):
+            time.sleep(0.2)
+            try:
+                urllib.request.urlopen(urllib.request.Request(f"{address}/team", method="PUT")).close()  # noqa: S310 - loopback
+                break
+            except OSError:
+                assert server.poll() is None, "the S3 server died"
+        yield address
+        server.terminate()
+
+
+@pytest.fixture(scope="module")
+def origin(checkout: Workspace, s3: str, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A repository of three architectures on `digits`, nothing trained, whose config names the bucket."""
+    workspace = checkout.copy(tmp_path_factory.mktemp("origin") / "project")
+    workspace.keep(*KEYS)
+    workspace.small(epochs=12)
+    workspace.run("dvc", "remote", "add", "--default", "team", "s3://team/fashion")
+    workspace.run("dvc", "remote", "modify", "team", "endpointurl", s3)
+    workspace.commit("three architectures on digits")
+    return workspace
+
+
+def clone(origin: Workspace, folder: Path) -> Workspace:
+    """A clone as another machine would have it."""
+    origin.run("git", "clone", "--quiet", str(origin.folder), str(folder))
+    return Workspace(folder)
+
+
+def results(workspace: Workspace) -> dict[str, bytes]:
+    """All that a run leaves: locks, metrics, pictures, weights."""
+    patterns = ("dvc.lock", "models/*", "metrics/**/*", "plots/*")
+    files = [file for pattern in patterns for file in workspace.folder.glob(pattern) if file.is_file()]
+    return {str(file.relative_to(workspace.folder)): file.read_bytes() for file in files}
+
+
+def kill(process: "subprocess.Popen[str]") -> str:
+    """Kill a process and all that it has started, as the loss of a machine does; what it said since."""
+    parent = psutil.Process(process.pid)
+    for one in [*parent.children(recursive=True), parent]:
+        one.kill()
+    return process.communicate()[0]
+
+
+def test_many_machines_equal_one(origin: Workspace, tmp_path: Path) -> None:
+    """Three workers at once, one killed and restarted, and a head that trains nothing, make what one machine makes."""
+    workers = {key: clone(origin, tmp_path / key) for key in KEYS}
+    work = {key: ("tools/fan_out.sh", "worker", f"evaluate@{key}") for key in KEYS}
+    lost = workers["cnn"].running(*work["cnn"], until="epoch +3/")
+    others = {key: workers[key].start(*work[key]) for key in ("lenet5", "fcnn")}
+    kill(lost)
+    outputs = {"cnn": workers["cnn"].run(*work["cnn"])}
+    outputs |= {key: worker.communicate()[0] for key, worker in others.items()}
+    assert "cnn: goes on after epoch" in outputs["cnn"]
+    trainings = {key: [stage for stage in ran(output) if "train@" in stage] for key, output in outputs.items()}
+    assert trainings == {key: [f"train@{key}"] for key in KEYS}
+
+    head = clone(origin, tmp_path / "head")
+    assert {stage.split("@")[0] for stage in ran(head.run("tools/fan_out.sh", "head"))} == {
+        *("download", "split", "evaluate", "report", "leaderboard")
+    }
+    single = clone(origin, tmp_path / "single")
+    assert [f"train@{key}" for key in sorted(KEYS)] == [
+        stage for stage in single.stages("repro", "--all-pipelines") if "train@" in stage
+    ]
+    assert results(head) == results(single)
+    assert {f"models/{key}.safetensors" for key in KEYS} < results(head).keys()
+
+
+def test_a_head_without_a_remote_trains_nothing(origin: Workspace, tmp_path: Path) -> None:
+    """Where there is no remote to meet in, the head says so instead of training everything by itself."""
+    head = clone(origin, tmp_path / "head")
+    head.run("dvc", "remote", "remove", "team")
+    output = head.run("tools/fan_out.sh", "head", fails=True)
+    assert "error: DVC has no default remote to meet in" in output
+    assert ran(output) == []
+
+
+@pytest.fixture(scope="module")
+def shared(origin: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A repository whose chosen model is trained, committed, and pushed to the bucket."""
+    workspace = clone(origin, tmp_path_factory.mktemp("shared") / "project")
+    workspace.run("dvc", "repro")
+    workspace.commit("lenet5 on digits")
+    workspace.run("dvc", "push")
+    return workspace
+
+
+@pytest.mark.parametrize("command", ["pull -d report", "pull models/lenet5.safetensors", "repro --pull"])
+def test_a_clone_gets_the_chosen_model_without_training(shared: Workspace, tmp_path: Path, command: str) -> None:
+    """With the remote alone a new clone has the trained weights, and nothing is left to run."""
+    other = clone(shared, tmp_path / "other")
+    assert other.stages(*command.split()) == []
+    assert other.stages("repro", "--pull") == []
+    weights = "models/lenet5.safetensors"
+    assert (other.folder / weights).read_bytes() == (shared.folder / weights).read_bytes()
+    assert other.run("git", "status", "--porcelain") == ""
+
+
+def test_a_web_server_is_enough_to_read(shared: Workspace, tmp_path: Path) -> None:
+    """A copy of the remote that any web server offers, read-only, gives a new clone the chosen model."""
+    other = clone(shared, tmp_path / "other")
+    (tmp_path / "copy").mkdir()
+    shared.run("dvc", "remote", "add", "--local", "copy", str(tmp_path / "copy"))
+    shared.run("dvc", "push", "--remote", "copy")
+    with serving(partial(Quiet, directory=str(tmp_path / "copy"))) as address:
+        other.run("dvc", "remote", "add", "--default", "--local", "public", address)
+        assert other.stages("pull", "-d", "report") == []
+        assert other.stages("repro", "--pull") == []
+    assert other.run("git", "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("words", [[], ["worker"], ["nobody"], ["head", "lenet5"]], ids=str)
+def test_the_script_says_how_it_is_used(origin: Workspace, words: list[str]) -> None:
+    """Other words than those that it knows end it with a sentence that does."""
+    assert "for example: worker evaluate@lenet5" in origin.run("tools/fan_out.sh", *words, fails=True)
