@@ -18,8 +18,8 @@ setup: .venv/ready
 test: setup
 	$(BIN)/python -m pytest
 
-# The slow ones too, against an S3 server of its own.
-test-all: setup .venv-moto/ready
+# The slow ones too: with an S3 server, and in Chromium where Debian's package is installed.
+test-all: setup .venv-slow/ready
 	$(BIN)/python -m pytest -m ''
 
 lint: setup
@@ -43,10 +43,10 @@ lock: setup
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-# moto's requirements are none of the project's, so it has an environment of its own.
-.venv-moto/ready: tests/moto.txt .venv/ready
-	$(BIN)/uv venv --quiet --clear .venv-moto
-	$(BIN)/uv pip install --quiet --python .venv-moto --requirement tests/moto.txt
+# What only the slow tests need is kept out of everybody's environment.
+.venv-slow/ready: tests/slow.txt .venv/ready
+	$(BIN)/uv venv --quiet --clear .venv-slow
+	$(BIN)/uv pip install --quiet --python .venv-slow --requirement tests/slow.txt
 	touch $@
 
 # Lightning and Keras, for python -m benchmarks training; torch and all else in the versions of requirements.lock.
@@ -56,4 +56,4 @@ peers: setup
 		$(BIN)/uv pip install --quiet --python .venv-peers --requirement benchmarks/peers.txt --constraint /dev/stdin
 
 clean:
-	rm -rf .venv .venv-moto .venv-peers
+	rm -rf .venv .venv-slow .venv-peers

@@ -1,13 +1,23 @@
-"""Pictures, the same bytes for the same numbers: no date and no version in them."""
+"""Pictures, the same bytes for the same numbers: no date and no version in them.
+
+PNG for dvc plots and README; SVG for pages, in whose fonts and colours it is.
+"""
 
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
+import pandas as pd
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
+from PIL import Image
 
 Images = NDArray[np.uint8]
 DPI = 100
@@ -23,9 +33,9 @@ def samples(images: Images, labels: NDArray[np.int64], classes: Sequence[str], c
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     for number, name in enumerate(classes):
         chosen = images[labels == number][: rows * columns]
-        sheet = np.zeros((rows * columns, side, side), np.uint8)
-        sheet[: len(chosen)] = chosen
-        grid = sheet.reshape(rows, columns, side, side).swapaxes(1, 2).reshape(rows * side, columns * side)
+        shown = np.zeros((rows * columns, side, side), np.uint8)
+        shown[: len(chosen)] = chosen
+        grid = shown.reshape(rows, columns, side, side).swapaxes(1, 2).reshape(rows * side, columns * side)
         bottom = height - (number + 1) * band + gap // 2
         # One pixel for one pixel, nothing resampled.
         figure.figimage(grid, text, bottom, cmap="gray_r", vmin=0, vmax=255, origin="upper")
@@ -50,9 +60,105 @@ def mistakes(images: Images, rows: Sequence[dict[str, Any]], classes: Sequence[s
 
 def leaderboard(rows: Sequence[dict[str, Any]]) -> bytes:
     """Test accuracy of each architecture with its interval, the published figure beside it, best on top, as PNG."""
+    return _png(_ranking(rows, 9))
+
+
+def ranking(rows: Sequence[dict[str, Any]]) -> str:
+    """The same as SVG."""
+    with _page_style():
+        return _svg(_ranking(rows, 6))
+
+
+def curves(history: pd.DataFrame, kept: int, quantity: str, label: str) -> str:
+    """A quantity by epoch, training and validation, the kept epoch marked, as SVG.
+
+    history: the columns epoch, train_QUANTITY and validation_QUANTITY.
+    """
+    with _page_style():
+        figure = Figure(figsize=(4.2, 2.9), layout="constrained")
+        axes = figure.subplots()
+        axes.plot(history["epoch"], history[f"train_{quantity}"], "--", color=THEIRS, label="training")
+        axes.plot(history["epoch"], history[f"validation_{quantity}"], color=OURS, label="validation")
+        axes.axvline(kept, color="black", linewidth=0.8, linestyle=":", label=f"kept: epoch {kept}")
+        axes.set_xlabel("epoch")
+        axes.set_ylabel(label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.legend(frameon=False)
+        return _svg(figure)
+
+
+def calibration(bins: Sequence[dict[str, Any]]) -> str:
+    """Accuracy over mean confidence in each bin, areas as the images in it, as SVG; on the line is calibrated."""
+    with _page_style():
+        figure = Figure(figsize=(3.5, 3.2), layout="constrained")
+        axes = figure.subplots()
+        share = np.array([row["images"] for row in bins]) / sum(row["images"] for row in bins)
+        confidence, accuracy = (np.array([row[name] for row in bins]) * 100 for name in ("confidence", "accuracy"))
+        axes.plot([0, 100], [0, 100], color="black", linewidth=0.8, linestyle=":")
+        axes.plot(confidence, accuracy, color=OURS, linewidth=0.8)
+        axes.scatter(confidence, accuracy, s=12 + 400 * share, color=OURS, alpha=0.7, linewidths=0)
+        axes.set_xlabel("mean confidence, %")
+        axes.set_ylabel("accuracy, %")
+        edge = min(*confidence, *accuracy) - 5
+        axes.set_xlim(edge, 103)
+        axes.set_ylim(edge, 103)
+        return _svg(figure)
+
+
+def against(rows: Sequence[dict[str, Any]], quantity: str, label: str) -> str:
+    """Test accuracy with its interval over a quantity, logarithmic, a point for each architecture, as SVG."""
+    with _page_style():
+        figure = Figure(figsize=(5.4, 4), layout="constrained")
+        axes = figure.subplots()
+        ordered = sorted(rows, key=lambda row: row["test_accuracy"])
+        for number, row in enumerate(ordered):
+            low, high = (100 * edge for edge in row["test_interval"])
+            value = 100 * row["test_accuracy"]
+            reach = [[value - low], [high - value]]
+            axes.errorbar(row[quantity], value, yerr=reach, fmt="o", color=OURS, linewidth=0.8)
+            # Neighbours in height have their names on different sides.
+            side = 1 if number % 2 else -1
+            axes.annotate(
+                row["model"],
+                (row[quantity], value),
+                (7 * side, 0),
+                textcoords="offset points",
+                ha="left" if side > 0 else "right",
+                va="center",
+            )
+        axes.set_xscale("log")
+        axes.margins(x=0.18)
+        axes.set_xlabel(label)
+        axes.set_ylabel("test accuracy, %")
+        return _svg(figure)
+
+
+def filters(weights: NDArray[np.float32]) -> bytes:
+    """What a layer has learnt, a tile for each of its outputs, as PNG: grey is zero, the largest weight black or white.
+
+    weights: (outputs, height, width).
+    """
+    grey = np.round(127 + 127 * weights / max(float(np.abs(weights).max()), 1e-12)).astype(np.uint8)
+    return sheet(grey, columns=min(len(grey), 16), gap=1, ground=127)
+
+
+def sheet(tiles: Images, columns: int, gap: int = 0, ground: int = 0) -> bytes:
+    """Tiles of shape (n, height, width) in rows, `gap` pixels of `ground` around each, as PNG, a pixel for a pixel."""
+    count, height, width = tiles.shape
+    rows = -(-count // columns)
+    framed = np.full((rows * columns, height + gap, width + gap), ground, np.uint8)
+    framed[:count, gap:, gap:] = tiles
+    joined = framed.reshape(rows, columns, height + gap, width + gap).swapaxes(1, 2)
+    buffer = io.BytesIO()
+    picture = np.pad(joined.reshape(rows * (height + gap), -1), ((0, gap), (0, gap)), constant_values=ground)
+    Image.fromarray(picture).save(buffer, "png", optimize=True)
+    return buffer.getvalue()
+
+
+def _ranking(rows: Sequence[dict[str, Any]], width: float) -> Figure:
     ranked = sorted(rows, key=lambda row: row["test_accuracy"])
     height = np.arange(len(ranked))
-    figure = Figure(figsize=(9, 1.4 + 0.36 * len(ranked)), layout="constrained", dpi=DPI)
+    figure = Figure(figsize=(width, 1.4 + 0.36 * len(ranked)), layout="constrained", dpi=DPI)
     axes = figure.subplots()
     values = np.array([row["test_accuracy"] for row in ranked]) * 100
     low, high = np.array([row["test_interval"] for row in ranked]).T * 100
@@ -74,7 +180,7 @@ def leaderboard(rows: Sequence[dict[str, Any]]) -> bytes:
     axes.grid(axis="x", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
-    return _png(figure)
+    return figure
 
 
 def _png(figure: Figure) -> bytes:
@@ -82,3 +188,36 @@ def _png(figure: Figure) -> bytes:
     # matplotlib would write its version into the file.
     FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})
     return buffer.getvalue()
+
+
+@contextmanager
+def _page_style() -> Iterator[None]:
+    """Text as text, and the same names inside the file every time."""
+    style: dict[Any, Any] = {
+        "svg.fonttype": "none",
+        "svg.hashsalt": "fashion",
+        "font.size": 9,
+        "axes.grid": True,
+        "grid.alpha": 0.25,
+        "grid.color": "black",
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+    }
+    with mpl.rc_context(style):
+        yield
+
+
+def _svg(figure: Figure) -> str:
+    """The figure without its background, as an element of a page and in its colours."""
+    buffer = io.StringIO()
+    figure.patch.set_alpha(0)
+    for axes in figure.axes:
+        axes.patch.set_alpha(0)
+    FigureCanvasSVG(figure).print_svg(buffer, metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")))
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    for colour, name in (("#000000", "currentColor"), (OURS, "var(--accent)"), (THEIRS, "var(--other)")):
+        text = text.replace(colour.lower(), name)
+    # Groups are numbered anew in every figure; several stand in one page.
+    text = re.sub(r' id="(?!C\d)[\w.]+_\d+"', "", text)
+    return re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)

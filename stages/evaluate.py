@@ -24,17 +24,19 @@ def evaluate(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> 
     import torch
 
     from fashion import scores
+    from fashion.costs import flops
     from fashion.data import read_part, read_split
     from fashion.files import write_bytes, write_csv, write_json
     from fashion.hardware import choose, place
     from fashion.images import logits
-    from fashion.networks import count, load
+    from fashion.networks import count, load, summarise
     from fashion.params import Params
 
     params = Params.load()
     network, row, header = load(Path(f"models/{key}.safetensors"))
     # In full precision on every machine, however the weights were made.
     hardware = choose(**params.gpu.model_dump(exclude={"processes", "precision"}), precision="fp32")
+    forward = flops(network)
     placed = place(network, hardware)
     raw = Path("data/raw")
     training, validation = read_split(Path(f"data/splits/{row.split}.csv"), read_part(raw, "train"))
@@ -49,10 +51,13 @@ def evaluate(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> 
     truth, test = parts["test"].labels, probabilities["test"]
     parameters, total = count(network)
     what = {"model": key, "dataset": header["dataset"], "split": row.split, "epoch": header["epoch"]}
-    size = {"parameters": parameters, "total_parameters": total}
+    size = {"parameters": parameters, "total_parameters": total, "flops": forward}
+    # Forward and twice as much backward.
+    size["training_flops"] = 3 * forward * len(training.labels) * row.train.epochs
     overall = {name: scores.overall(part.labels, probabilities[name]) for name, part in parts.items()}
     details = scores.details(truth, test, header["classes"], MISTAKES)
-    write_json(Path(f"metrics/evaluate/{key}.json"), what | size | overall | details)
+    layers = {"layers": [layer._asdict() for layer in summarise(row.layers)]}
+    write_json(Path(f"metrics/evaluate/{key}.json"), what | size | overall | details | layers)
     table = pd.DataFrame({"truth": truth, "prediction": test.argmax(1)})
     write_csv(Path(f"metrics/predictions/{key}.csv"), table)
     # dvclive keeps a file for each quantity, all with a column `step`.

@@ -12,9 +12,9 @@ def leaderboard() -> None:
     """
     import pandas as pd
 
-    from fashion import FashionError
-    from fashion.charts import leaderboard as chart
-    from fashion.files import read_json, write_bytes, write_csv, write_json
+    from fashion import FashionError, charts
+    from fashion.files import read_json, write_bytes, write_csv, write_json, write_text
+    from fashion.page import render
     from fashion.params import Params
 
     params = Params.load()
@@ -32,6 +32,7 @@ def leaderboard() -> None:
                 "model": key,
                 "split": scores["split"],
                 "parameters": scores["parameters"],
+                "training_flops": scores["training_flops"],
                 **{f"{part}_accuracy": scores[part]["accuracy"] for part in ("train", "validation", "test")},
                 "test_interval": scores["test"]["interval"],
                 "published": params.claims(key),
@@ -45,9 +46,18 @@ def leaderboard() -> None:
         raise FashionError("no architecture is evaluated yet: run dvc repro models/dvc.yaml:evaluate@lenet5 first.")
     rows.sort(key=lambda row: (-row["test_accuracy"], row["model"]))
     write_json(Path("metrics/leaderboard.json"), {row["model"]: row for row in rows})
-    table = pd.json_normalize(rows, sep="_").drop(columns="test_interval").round(6)
-    table.insert(6, "test_low", [round(row["test_interval"][0], 6) for row in rows])
-    table.insert(7, "test_high", [round(row["test_interval"][1], 6) for row in rows])
+    edges = ({"test_interval": dict(zip(("low", "high"), row["test_interval"], strict=True))} for row in rows)
+    table = pd.json_normalize([row | edge for row, edge in zip(rows, edges, strict=True)], sep="_").round(6)
     write_csv(Path("metrics/leaderboard.csv"), table)
-    write_bytes(Path("plots/leaderboard.png"), chart(rows))
+    write_bytes(Path("plots/leaderboard.png"), charts.leaderboard(rows))
+    page = render(
+        "leaderboard.html",
+        rows=rows,
+        dataset=params.data.dataset,
+        images=scores["test"]["images"],
+        ranking=charts.ranking(rows),
+        by_size=charts.against(rows, "parameters", "trainable parameters"),
+        by_cost=charts.against(rows, "training_flops", "operations of the training, FLOP"),
+    )
+    write_text(Path("plots/leaderboard.html"), page)
     typer.echo(table.to_string(index=False))

@@ -1,11 +1,15 @@
 """Pictures: the same bytes for the same numbers, and the right pixels in them."""
 
 import io
+import re
 from typing import Any
+from xml.etree import ElementTree
 
 import matplotlib.image
 import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 from fashion import charts
 
@@ -38,6 +42,56 @@ def test_pictures_are_the_same_bytes_again(name: str) -> None:
     assert picture.startswith(b"\x89PNG")
     assert b"tEXt" not in picture
     assert b"tIME" not in picture
+
+
+HISTORY = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.0, 1.0], "validation_loss": [1.5, 1.2]})
+BINS = [{"confidence": 0.5, "accuracy": 0.4, "images": 3}, {"confidence": 0.99, "accuracy": 0.98, "images": 97}]
+DRAWINGS = {
+    "curves": lambda: charts.curves(HISTORY, 2, "loss", "nats"),
+    "calibration": lambda: charts.calibration(BINS),
+    "against": lambda: charts.against([board("a", 0.9) | {"parameters": 9}], "parameters", "parameters"),
+    "ranking": lambda: charts.ranking([board("a", 0.9, test_accuracy=0.89), board("b", 0.91)]),
+}
+
+
+@pytest.mark.parametrize("name", DRAWINGS)
+def test_drawings_are_the_same_text_again(name: str) -> None:
+    """Drawn twice a drawing is the same element, in the page's colours, with no date and no version in it."""
+    drawing = DRAWINGS[name]()
+    assert drawing == DRAWINGS[name]()
+    assert ElementTree.fromstring(drawing).tag.endswith("svg")  # noqa: S314 - our own
+    assert "var(--accent)" in drawing
+    assert "currentColor" in drawing
+    assert not re.search(r"#0072b2|#d55e00|#000000|Matplotlib|20\d\d-|metadata", drawing)
+
+
+def test_drawings_share_no_names() -> None:
+    """Names inside two drawings differ, but for those of things that are equal, so that one page can hold both."""
+    defined = [set(re.findall(r'<clipPath id="(.*?)"', DRAWINGS[name]())) for name in ("curves", "calibration")]
+    assert all(defined)
+    assert not defined[0] & defined[1]
+
+
+def test_a_sheet_shows_tiles_pixel_for_pixel() -> None:
+    """Three tiles in two columns, a pixel of ground around each."""
+    tiles = np.arange(3 * 4, dtype=np.uint8).reshape(3, 2, 2) + 10
+    picture = np.asarray(Image.open(io.BytesIO(charts.sheet(tiles, columns=2, gap=1, ground=5))))
+    assert picture.tolist() == [
+        [5, 5, 5, 5, 5, 5, 5],
+        [5, 10, 11, 5, 14, 15, 5],
+        [5, 12, 13, 5, 16, 17, 5],
+        [5, 5, 5, 5, 5, 5, 5],
+        [5, 18, 19, 5, 5, 5, 5],
+        [5, 20, 21, 5, 5, 5, 5],
+        [5, 5, 5, 5, 5, 5, 5],
+    ]
+
+
+def test_filters_are_grey_where_they_are_zero() -> None:
+    """The largest weight is white, its opposite black, zero grey."""
+    weights = np.array([[[2.0, -2.0], [0.0, 1.0]]], np.float32)
+    picture = np.asarray(Image.open(io.BytesIO(charts.filters(weights))))
+    assert picture[1:3, 1:3].tolist() == [[254, 0], [127, 190]]
 
 
 def test_samples_show_each_class_pixel_for_pixel() -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 import pytest
 
+from fashion.page import percent
 from tests.conftest import Workspace
 
 if TYPE_CHECKING:
@@ -58,6 +59,22 @@ def test_repro_builds_the_chosen_model_and_nothing_else(first: tuple[Workspace, 
     assert (report["model"], report["split"], report["parameters"]) == ("lenet5", "holdout_6k", 44_426)
     with (workspace.folder / "plots/curves.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1"]
+
+
+def test_the_page_has_it_all_and_fetches_nothing(finished: Workspace) -> None:
+    """The report's page has its accuracy, each layer, class and setting, and no address but those inside it."""
+    page = (finished.folder / "plots/report.html").read_text()
+    scores = read(finished, "metrics/evaluate/lenet5.json")
+    words = [
+        percent(scores["test"]["accuracy"]),
+        "44,426",
+        "conv1.weight",
+        "hardware.precision",
+        "dvc exp run -S model=lenet5",
+    ]
+    words += [layer["name"] for layer in scores["layers"]] + [row["class"] for row in scores["classes"]]
+    assert [word for word in words if word not in page] == []
+    assert re.findall(r"(?:src|href)=\"(?!data:|#)[^\"]*", page) == []
 
 
 def test_repro_again_runs_nothing_and_leaves_git_clean(workspace: Workspace) -> None:

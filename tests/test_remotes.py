@@ -14,7 +14,7 @@ import pytest
 from tests.conftest import ROOT, Quiet, Workspace, ran, serving
 
 KEYS = ("lenet5", "fcnn", "cnn")
-MOTO = ROOT / ".venv-moto/bin/moto_server"
+MOTO = ROOT / ".venv-slow/bin/moto_server"
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("remotes")]
 

@@ -1,0 +1,78 @@
+"""Pages: whole in one file, true to the numbers, and fit for a phone."""
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fashion.page import percent, render, short
+from tests.conftest import ROOT
+
+PYTHON = ROOT / ".venv-slow/bin/python"
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(0, "0"), (999, "999"), (999.6, "1 k"), (44_426, "44.4 k"), (2_317_572_000_000, "2.32 T"), (10**22, "1e+04 E")],
+)
+def test_large_numbers_are_short(number: float, expected: str) -> None:
+    """Three digits and a unit say how large a number is."""
+    assert short(number).replace("\N{NARROW NO-BREAK SPACE}", " ") == expected
+
+
+def test_fractions_are_percentages() -> None:
+    """A fraction is written with as many places as asked for."""
+    assert [percent(0.89321), percent(0.5, 1)] == ["89.32\N{NARROW NO-BREAK SPACE}%", "50.0\N{NARROW NO-BREAK SPACE}%"]
+
+
+def row(key: str, accuracy: float, **published: float) -> dict[str, Any]:
+    """A row of the leaderboard."""
+    return {
+        "model": key,
+        "parameters": 44_426,
+        "training_flops": 2_317_572_000_000,
+        "test_accuracy": accuracy,
+        "test_interval": [accuracy - 0.006, accuracy + 0.006],
+        "validation_accuracy": accuracy,
+        "published": published,
+        "repeats": {"seeds": 5, "mean": accuracy, "deviation": 0.001} if published else {},
+    }
+
+
+def test_the_leaderboard_shows_each_architecture() -> None:
+    """Names, accuracies, published numbers and seeds stand in the page; what a name brings along is escaped."""
+    rows = [row("<b>", 0.9012), row("cnn", 0.9336, test_accuracy=0.9166)]
+    page = render("leaderboard.html", rows=rows, dataset="digits", images=360, ranking="", by_size="", by_cost="")
+    cells = [re.sub(r"<.*?>|\s", "", cell) for cell in re.findall(r"<td.*?</td>", page)]
+    none = ["&lt;b&gt;", "44,426", "90.12%", "89.52%to90.72%", "", "90.12%", "", "2.32TFLOP", ""]
+    assert cells == [
+        *none,
+        "cnn",
+        "44,426",
+        "93.36%",
+        "92.76%to93.96%",
+        "91.66%",
+        "93.36%",
+        "",
+        "2.32TFLOP",
+        "5:93.36%±0.10",
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["report", "leaderboard"])
+def test_pages_are_well_in_a_browser(tmp_path: Path, name: str) -> None:
+    """On a phone and on a desk nothing reaches beyond the window, nothing is fetched, and the console is empty."""
+    if not PYTHON.is_file() or not shutil.which("chromium"):
+        pytest.skip("make test-all with Debian's package chromium")
+    page = ROOT / f"plots/{name}.html"
+    done = subprocess.run(
+        [PYTHON, ROOT / "tests/browser.py", page, tmp_path], check=True, capture_output=True, text=True
+    )
+    wrong = json.loads(done.stdout)
+    asked = [url for url in wrong["requests"] if not url.startswith("data:")]
+    assert (wrong["overflow"], wrong["console"], asked) == ([0, 0, 0], [], [page.as_uri()] * 3)
