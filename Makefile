@@ -26,8 +26,8 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/shellcheck tools/*.sh examples/*.sh
-	$(BIN)/zizmor --quiet --offline examples/github-actions.yaml
+	$(BIN)/shellcheck .ci/* tools/*.sh examples/*.sh
+	$(BIN)/zizmor --quiet --offline .github/workflows examples/github-actions.yaml
 
 # Resolve the ranges of pyproject.toml anew into exact versions with hashes, for every platform.
 lock: setup

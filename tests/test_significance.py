@@ -1,0 +1,74 @@
+"""Paired tests, against cases computed by hand and the definitions."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binom
+from sklearn.metrics import accuracy_score
+
+from fashion.significance import LEVEL, by_class, holm, mcnemar
+
+labels = st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=60).map(lambda rows: np.array(rows).T)
+values = st.lists(st.floats(0, 1), min_size=1, max_size=12)
+
+
+def test_a_case_by_hand() -> None:
+    """Of six images on which just one is right five are fixed: twice (1 + 6) of 64 tosses are as uneven."""
+    before = np.array([1, 1, 1, 1, 1, 0, 0, 0, 1, 1])
+    after = np.array([0, 0, 0, 0, 0, 1, 0, 0, 1, 2])
+    test = mcnemar(np.zeros(10, dtype=np.int64), before, after)
+    assert test == pytest.approx((10, 5, 1, 14 / 64))
+    assert test.gain == pytest.approx(0.4)
+
+
+@settings(deadline=None, derandomize=True)
+@given(labels)
+def test_it_is_the_exact_test(rows: np.ndarray) -> None:
+    """The p value is twice the binomial tail, at most 1; the gain is the difference of accuracies; sides swap."""
+    truth, before, after = rows
+    test = mcnemar(truth, before, after)
+    fewer, both = min(test.fixed, test.broken), test.fixed + test.broken
+    assert test.p == pytest.approx(min(1.0, 2 * binom.cdf(fewer, both, 0.5)))
+    assert test.gain == pytest.approx(accuracy_score(truth, after) - accuracy_score(truth, before))
+    assert mcnemar(truth, after, before) == (test.images, test.broken, test.fixed, test.p)
+
+
+def test_chance_alone_is_seldom_more_than_noise() -> None:
+    """Two networks that are equally often right, by chance, seem to differ in less than 5 % of 2,000 draws."""
+    draws = np.random.default_rng(0).random((2000, 2, 300)) < 0.1
+    truth = np.zeros(300, dtype=np.int64)
+    alarms = [mcnemar(truth, *draw.astype(np.int64)).p < LEVEL for draw in draws]
+    assert 0.01 < np.mean(alarms) < LEVEL
+
+
+def test_holm_by_hand() -> None:
+    """0.005 counts four times, 0.01 three times, 0.03 twice; 0.04, once, may be no less than 0.03 was."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+@settings(deadline=None, derandomize=True)
+@given(values, st.floats(0.001, 0.999))
+def test_holm_rejects_step_by_step(found: list[float], level: float) -> None:
+    """A corrected value stays below a level where the smallest to it each pass the level divided by those left."""
+    passed = set[int]()
+    for step, index in enumerate(np.argsort(found, kind="stable")):
+        if found[index] * (len(found) - step) >= level:
+            break
+        passed.add(int(index))
+    assert {index for index, p in enumerate(holm(found)) if p < level} == passed
+
+
+def test_classes_are_tested_each_on_its_own_images() -> None:
+    """Eight images of class 1 fixed are more than noise, corrected for three classes; one broken of class 2 is not."""
+    truth = np.repeat([0, 1, 2], 8)
+    before = np.where(truth == 1, 0, truth)
+    after = truth.copy()
+    after[-1] = 0
+    tests = by_class(truth, before, after)
+    assert list(tests) == [0, 1, 2]
+    assert np.array(list(tests.values())) == pytest.approx(
+        np.array([[8, 0, 0, 1], [8, 8, 0, 3 * 2 / 2**8], [8, 0, 1, 1]])
+    )

@@ -1,0 +1,226 @@
+"""The workflows of GitHub Actions: what they may, and that the shell steps do here what they are there for."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dvc.utils.serialize import modify_yaml
+from ruamel.yaml import YAML
+
+from tests.conftest import ROOT, Workspace
+
+# The trained project below is made once.
+pytestmark = pytest.mark.xdist_group("workflows")
+FILES = {path.stem: path for path in ROOT.glob(".github/workflows/*.yaml")}
+WORKFLOWS = {name: YAML(typ="safe").load(path) for name, path in FILES.items()}
+JOBS = {f"{name}/{key}": job for name, workflow in WORKFLOWS.items() for key, job in workflow["jobs"].items()}
+RUNS = [step["run"] for job in JOBS.values() for step in job["steps"] if "run" in step]
+# How Actions runs a step under `shell: bash`.
+SHELL = ("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c")
+
+
+def step(job: str, start: str) -> str:
+    """The text of the one step of a job that starts so."""
+    (text,) = (one["run"] for one in JOBS[job]["steps"] if one.get("run", "").startswith(start))
+    return str(text)
+
+
+def play(workspace: Workspace, text: str, *environment: str, fails: bool = False) -> str:
+    """Run a step as Actions does, with more variables, NAME=VALUE, and return what it says."""
+    return workspace.run("env", *environment, *SHELL, text, fails=fails)
+
+
+@pytest.fixture(scope="module")
+def trained(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The project with lenet5 trained on `digits` in a second commit, and fcnn untrained; to be cloned, not changed."""
+    workspace = checkout.copy(tmp_path_factory.mktemp("trained") / "project")
+    workspace.keep("lenet5", "fcnn")
+    workspace.small(epochs=1)
+    with modify_yaml(workspace.folder / "params.yaml") as params:
+        params["models"]["fcnn"]["split"] = "holdout_6k"
+        # Each would be a stage to wait for.
+        for split in params["splits"].keys() - {"holdout_6k"}:
+            del params["splits"][split]
+    workspace.commit("two architectures on digits")
+    workspace.run("dvc", "repro")
+    workspace.commit("train lenet5")
+    return workspace
+
+
+@pytest.fixture
+def clone(trained: Workspace, tmp_path: Path) -> Workspace:
+    """A clone of it without a cache, as a runner has one."""
+    trained.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
+    return Workspace(tmp_path / "clone")
+
+
+@pytest.mark.parametrize("text", RUNS)
+def test_steps_are_good_shell(text: str) -> None:
+    """Shellcheck finds nothing in any step, and no step has an expression, which Actions would paste in unquoted."""
+    shellcheck = Path(sys.executable).with_name("shellcheck")
+    done = subprocess.run([shellcheck, "--shell=bash", "-"], input=text, text=True, check=False, capture_output=True)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "${{" not in text
+
+
+def test_each_job_may_do_the_least() -> None:
+    """Nothing by default; the job that may comment runs no code of a pull request, one more may push a branch."""
+    assert [workflow["permissions"] for workflow in WORKFLOWS.values()] == [{}, {}]
+    assert {name: job["permissions"] for name, job in JOBS.items()} == {
+        "ci/test": {"contents": "read"},
+        "ci/results": {"contents": "read"},
+        "ci/comment": {"actions": "read", "pull-requests": "write"},
+        "train/train": {"contents": "write"},
+    }
+    assert {one["run"].split()[0] for one in JOBS["ci/comment"]["steps"]} == {"gh"}
+
+
+def test_forks_get_neither_secrets_nor_gpus() -> None:
+    """What pull requests start runs on GitHub's machines without secrets; the GPU's workflow is started by hand."""
+    assert set(WORKFLOWS["ci"]["on"]) == {"pull_request", "push"}
+    assert {job["runs-on"] for name, job in JOBS.items() if name.startswith("ci/")} == {"ubuntu-24.04"}
+    assert "secrets" not in FILES["ci"].read_text().split("name: ci", 1)[1]
+    assert set(WORKFLOWS["train"]["on"]) == {"workflow_dispatch"}
+    assert "head.repo.full_name == github.repository" in JOBS["ci/comment"]["if"]
+
+
+def test_actions_are_pinned() -> None:
+    """Every action is named by the hash of a commit, with its version beside it."""
+    for path in FILES.values():
+        for use in re.findall(r"uses: (.*)", path.read_text()):
+            assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", use)
+
+
+@pytest.mark.parametrize("model", ["lenet5; touch owned", "$(touch owned)", "alexnett", "lenet5,fcnn", "--json", ""])
+def test_a_wrong_model_is_refused(checkout: Workspace, model: str) -> None:
+    """A name that is no architecture's ends the job with one sentence, and is never run as a command."""
+    output = play(checkout, step("train/train", "python -m tools models"), f"MODEL={model}", fails=True)
+    assert re.search("no architecture (of params.yaml is called|is named)", output)
+    assert "Traceback" not in output
+    assert not (checkout.folder / "owned").exists()
+
+
+def test_a_right_model_passes(checkout: Workspace) -> None:
+    """The name of an architecture ends the step well."""
+    assert "44,426 trainable parameters" in play(
+        checkout, step("train/train", "python -m tools models"), "MODEL=lenet5"
+    )
+
+
+def test_without_a_remote_nothing_is_trained(checkout: Workspace, tmp_path: Path) -> None:
+    """The job ends where DVC has nowhere to push to, and names are told right or wrong, before the training."""
+    copy = checkout.copy(tmp_path / "copy")
+    copy.run("dvc", "remote", "default", "--unset")
+    assert "No default remote" in play(copy, step("train/train", "dvc remote default"), fails=True)
+    before, _ = "\n".join(one.get("run", "") for one in JOBS["train/train"]["steps"]).split("dvc exp run")
+    assert re.findall("tools models|remote default", before) == ["tools models", "remote default"]
+
+
+def test_the_summary_says_what_changed(clone: Workspace, tmp_path: Path) -> None:
+    """The step writes the same Markdown to the summary and for the comment; nothing is stale in a clone."""
+    summary = tmp_path / "summary.md"
+    text = step("ci/results", "python -m tools diff")
+    play(clone, text, f"BASE={JOBS['ci/results']['env']['BASE']}", f"GITHUB_STEP_SUMMARY={summary}")
+    words = summary.read_text()
+    assert words == (clone.folder / "diff.md").read_text()
+    assert words.startswith(f"### Changes since `{clone.run('git', 'rev-parse', '--short', 'HEAD^1').strip()}`")
+    before = json.loads(clone.run("git", "show", "HEAD^1:metrics/report.json"))
+    assert f"| `test_accuracy` | {before['test_accuracy']:.2%} | " in words
+    assert words.endswith("\n\nNo stage is stale.\n")
+
+
+def test_plots_of_both_sides(clone: Workspace) -> None:
+    """The step for plots leaves a page that shows the commit before and this one."""
+    play(clone, step("ci/results", "dvc plots diff"), "BASE=HEAD^1")
+    page = (clone.folder / "dvc_plots/index.html").read_text()
+    assert "HEAD^1" in page
+    assert "workspace" in page
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "stale"),
+    [
+        ("README.md", "# Fashion-MNIST", "# Fashion", None),
+        ("params.yaml", "# The whole", "# All the", "`check`"),
+        ("params.yaml", "epochs: 1", "epochs: 2", "`check`, `train@lenet5`"),
+        ("params.yaml", "model: lenet5", "model: fcnn", "`check`, `report`"),
+        ("fashion/charts.py", "fontsize=8", "fontsize=9", "`download`, `report`"),
+        ("metrics/report.json", "lenet5", "lenet6", "`report`"),
+        ("dvc.yaml", "cmd: python -m stages report", "cmd: python -m stages report --twice", "`report`"),
+    ],
+)
+def test_stale_locks_are_found_without_a_cache(
+    clone: Workspace, file: str, old: str, new: str, stale: str | None
+) -> None:
+    """In a clone both the check of the locks and the diff tell what is stale; of check alone only the diff."""
+    clone.replace(file, old, new)
+    output = play(clone, step("ci/results", ".ci/locks"), fails=stale not in (None, "`check`"))
+    assert ("error: the locks are not current" in output) == (stale not in (None, "`check`"))
+    words = clone.run("python", "-m", "tools", "diff")
+    assert words.endswith(f"Stale: {stale}, and what follows from these.\n" if stale else "No stage is stale.\n")
+
+
+def test_stale_locks_are_found_with_a_cache(trained: Workspace, tmp_path: Path) -> None:
+    """Where everything was built the check finds the same."""
+    copy = trained.copy(tmp_path / "copy")
+    assert play(copy, step("ci/results", ".ci/locks")) == "The locks are current.\n"
+    copy.replace("fashion/charts.py", "fontsize=8", "fontsize=9")
+    assert "Running stage 'report'" in play(copy, step("ci/results", ".ci/locks"), fails=True)
+    assert copy.run("python", "-m", "tools", "diff").endswith(
+        "Stale: `download`, `report`, and what follows from these.\n"
+    )
+
+
+def test_one_comment_is_kept(tmp_path: Path) -> None:
+    """The comment's job fetches what the job before it left and writes it where its last comment stands, if any."""
+    gh = tmp_path / "bin/gh"
+    gh.parent.mkdir()
+    gh.write_text(
+        '#!/usr/bin/env bash\necho "$GH_REPO: $*"\n[ "$1" = run ] && echo "### Changes" > diff.md || cat "${@: -1}"\n'
+    )
+    gh.chmod(0o755)
+    runner = Workspace(tmp_path)
+    environment = [f"PATH={gh.parent}:/usr/bin:/bin", "GH_REPO=a/b", "GITHUB_RUN_ID=7", "PULL_REQUEST=12"]
+    said = [play(runner, one["run"], *environment) for one in JOBS["ci/comment"]["steps"]]
+    assert said == [
+        "a/b: run download 7 --name results\n",
+        "a/b: pr comment 12 --edit-last --create-if-none --body-file diff.md\n### Changes\n",
+    ]
+    uploaded = [one["with"] for one in JOBS["ci/results"]["steps"] if "upload" in one.get("uses", "")]
+    assert [one["name"] for one in uploaded] == ["results"]
+    assert "diff.md" in uploaded[0]["path"].split()
+
+
+@pytest.mark.slow
+def test_a_training_ends_in_a_branch_and_a_remote(clone: Workspace, tmp_path: Path) -> None:
+    """The whole training job, but for the set-up: another clone of its branch has locks, metrics and weights."""
+    clone.run("git", "init", "--quiet", "--bare", str(tmp_path / "github.git"))
+    clone.run("dvc", "remote", "add", "--default", "team", str(tmp_path / "remote"))
+    clone.commit("name the remote")
+    environment = [
+        "MODEL=fcnn",
+        "TOKEN=secret",
+        "GITHUB_REPOSITORY=a/b",
+        "GITHUB_RUN_ID=7",
+        f"GITHUB_SHA={clone.run('git', 'rev-parse', 'HEAD').strip()}",
+        f"GITHUB_STEP_SUMMARY={tmp_path / 'summary.md'}",
+        "GIT_CONFIG_COUNT=1",
+        f"GIT_CONFIG_KEY_0=url.{tmp_path}/github.git.insteadOf",
+        "GIT_CONFIG_VALUE_0=https://x-access-token:secret@github.com/a/b",
+    ]
+    for one in JOBS["train/train"]["steps"]:
+        if "run" in one and "make setup" not in one["run"] and "GITHUB_PATH" not in one["run"]:
+            play(clone, one["run"], *environment)
+    assert "| `model` | `lenet5` | `fcnn` |" in (tmp_path / "summary.md").read_text()
+    assert clone.run("git", "status", "--porcelain") == ""
+    assert "secret" not in (clone.folder / ".git/config").read_text()
+
+    clone.run("git", "clone", "--quiet", "--branch=train-fcnn-7", str(tmp_path / "github.git"), str(tmp_path / "other"))
+    other = Workspace(tmp_path / "other")
+    play(other, step("ci/results", ".ci/locks"))
+    other.run("dvc", "pull", "-d", "report")
+    weights = "models/fcnn.safetensors"
+    assert (other.folder / weights).read_bytes() == (clone.folder / weights).read_bytes()

@@ -1,0 +1,260 @@
+"""Tool diff: what a change did to settings and numbers, and whether that is more than noise."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from fashion.significance import Labels, Paired
+
+    # True labels, those predicted before, those predicted after.
+    Answers = tuple[Labels, Labels, Labels]
+
+# A file's text on one side; None where that side has no such file.
+Read = Callable[[str], str | None]
+REPORT = "metrics/report.json"
+LOCKS = {"dvc.lock": "", "models/dvc.lock": "models/dvc.yaml:"}
+# A comment on GitHub ends at 65,536 characters: so many settings, their values cut to such a width, fit.
+ROWS, WIDTH = 100, 80
+
+
+def diff(
+    base: Annotated[str | None, typer.Argument(help="A commit; by default the one where HEAD left main.")] = None,
+) -> None:
+    """Print what the working tree changes since a commit as Markdown: settings, numbers, and whether those are noise.
+
+    On main itself that commit is the last one. What git holds is enough: no cache of DVC's, no remote.
+    Example: python -m tools diff HEAD~1
+    """
+    from fashion import FashionError
+    from fashion.params import PATH
+
+    if not PATH.is_file():
+        raise FashionError(f"{PATH} is not here: run the command in the project's root.")
+    commit = _commit(base)
+    before, after = partial(_committed, commit), _here
+    sections = _settings(before, after), *_chosen(before, after), _others(commit, before, after)
+    if changes := "\n\n".join(filter(None, sections)):
+        typer.echo(f"### Changes since `{commit}`\n\n{changes}\n\n{_stale()}")
+    else:
+        typer.echo(f"No setting and no number changed since `{commit}`. {_stale()}")
+
+
+def _output(*command: str) -> str | None:
+    """What a command prints; None where it fails."""
+    done = subprocess.run(command, check=False, capture_output=True, encoding="utf-8")  # noqa: S603 - no shell
+    return None if done.returncode else done.stdout
+
+
+def _commit(name: str | None) -> str:
+    """The short hash of a commit, by default of the one where HEAD left main."""
+    from fashion import FashionError
+
+    if _output("git", "rev-parse", "--git-dir") is None:
+        raise FashionError("there is no git repository here: run the command in a clone of the project.")
+    # A clone of another branch knows main as its origin's alone.
+    name = name or _output("git", "merge-base", "HEAD", "main") or _output("git", "merge-base", "HEAD", "origin/main")
+    if not name:
+        raise FashionError("HEAD never left a branch main: name the commit to compare with, HEAD~1 for example.")
+    found = _output("git", "rev-parse", "--verify", "--short", "--end-of-options", f"{name.strip()}^{{commit}}")
+    if not found:
+        raise FashionError(f"git has no commit {name!r}: git log --oneline lists them, git fetch brings more.")
+    return found.strip()
+
+
+def _committed(commit: str, path: str) -> str | None:
+    return _output("git", "show", f"{commit}:./{path}")
+
+
+def _here(path: str) -> str | None:
+    return Path(path).read_text(encoding="utf-8") if Path(path).is_file() else None
+
+
+def _mapping(read: Read, path: str) -> dict[str, Any]:
+    """What a JSON or YAML file holds; nothing where there is no such file."""
+    from ruamel.yaml import YAML
+    from ruamel.yaml.error import YAMLError
+
+    parse = json.loads if path.endswith(".json") else YAML(typ="safe").load
+    try:
+        content = parse(read(path) or "{}")
+    except (ValueError, RecursionError, YAMLError) as error:
+        raise _damaged(path, error) from None
+    if not isinstance(content, dict):
+        raise _damaged(path, "no mapping")
+    return content
+
+
+def _labels(read: Read, key: str) -> "Labels":
+    """True and predicted label of each test image, (images, 2); no images where there is no such file."""
+    import pandas as pd
+
+    path = f"metrics/predictions/{key}.csv"
+    try:
+        table = pd.read_csv(StringIO(read(path) or "truth,prediction"), dtype="int64")
+        return table[["truth", "prediction"]].to_numpy()
+    except (ValueError, KeyError) as error:
+        raise _damaged(path, error) from None
+
+
+def _damaged(path: str, error: object) -> Exception:
+    from fashion import FashionError
+
+    first = str(error).strip().split("\n")[0]
+    return FashionError(f"{path} is damaged, here or in that commit ({first}): restore it with git.")
+
+
+def _settings(before: Read, after: Read) -> str:
+    """A table of the settings that differ."""
+    rows = list(_changes(_mapping(before, "params.yaml"), _mapping(after, "params.yaml")))
+    rest = [[f"and {len(rows) - ROWS:,} more", "", ""]] if len(rows) > ROWS else []
+    return _table("setting | before | after", rows[:ROWS] + rest)
+
+
+def _changes(before: object, after: object, name: str = "") -> Iterator[list[str]]:
+    """Dotted name, value before and value after of each setting that differs; of layers also their order."""
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        if before != after:
+            yield [_code(name), _code(before), _code(after)]
+        return
+    for key in before | after:
+        yield from _changes(before.get(key), after.get(key), f"{name}.{key}" if name else str(key))
+    orders = [key for key in before if key in after], [key for key in after if key in before]
+    moved = [pair for pair in zip(*orders, strict=True) if pair[0] != pair[1]]
+    if moved and ".layers" in name:
+        yield [f"{_code(name)}, order", *(_code(", ".join(keys)) for keys in zip(*moved, strict=True))]
+
+
+def _chosen(before: Read, after: Read) -> list[str]:
+    """The chosen model's metrics as a table, and the paired tests of its answers, all together and class by class."""
+    was, now = _mapping(before, REPORT), _mapping(after, REPORT)
+    if was == now:
+        return []
+    rows = [[_code(name), *_figures(name, was.get(name), now.get(name))] for name in was | now]
+    table = _table("metric | before | after | change", rows)
+    if not (was and now):
+        return [table]
+    answers = _answers(before, str(was.get("model")), after, str(now.get("model")))
+    classes = _mapping(after, f"metrics/evaluate/{now.get('model')}.json").get("classes", [])
+    return [table, f"Test images: {_verdict(answers)}.", _by_class(answers, [row["class"] for row in classes])]
+
+
+def _others(commit: str, before: Read, after: Read) -> str:
+    """A table of the other architectures whose numbers differ, with the paired test of each."""
+    committed = (_output("git", "ls-tree", "--name-only", commit, "metrics/evaluate/") or "").splitlines()
+    keys = {Path(file).stem for file in committed} | {file.stem for file in Path("metrics/evaluate").glob("*.json")}
+    # Where the chosen model changes, nothing above compares either of the two with itself.
+    keys -= {_mapping(before, REPORT).get("model")} & {_mapping(after, REPORT).get("model")}
+    rows = []
+    for key in sorted(keys):
+        was, now = (_mapping(read, f"metrics/evaluate/{key}.json") for read in (before, after))
+        if was == now:
+            continue
+        parts = [[scores.get(part, {}).get("accuracy") for scores in (was, now)] for part in ("validation", "test")]
+        verdict = _verdict(_answers(before, key, after, key)) if was and now else "new" if now else "removed"
+        rows.append([_code(key), *(" → ".join(_figures("accuracy", *part)[:2]) for part in parts), verdict])
+    return _table("other architecture | validation | test | paired test", rows)
+
+
+def _answers(before: Read, old: str, after: Read, new: str) -> "Answers | None":
+    """Truth, labels predicted before and after; None where the test images are not the same."""
+    import numpy as np
+
+    was, now = _labels(before, old), _labels(after, new)
+    same = len(now) and np.array_equal(was[:, 0], now[:, 0])
+    return (now[:, 0], was[:, 1], now[:, 1]) if same else None
+
+
+def _verdict(answers: "Answers | None") -> str:
+    """The paired test in words."""
+    from fashion.significance import mcnemar
+
+    return _words(mcnemar(*answers)) if answers else "no paired test, since the test images are not the same"
+
+
+def _by_class(answers: "Answers | None", names: Sequence[str]) -> str:
+    """A table of the classes whose recall changed beyond noise, or that there is none."""
+    from fashion.significance import LEVEL, by_class
+
+    tests = by_class(*answers) if answers else {}
+    rows = [
+        [_code(dict(enumerate(names)).get(one, str(one))), _words(test)]
+        for one, test in tests.items()
+        if test.p < LEVEL
+    ]
+    none = f"No class's recall changed by more than noise ({len(tests)} tests, corrected after Holm)." if tests else ""
+    return _table(f"class | recall, p corrected for {len(tests)} tests after Holm", rows) or none
+
+
+def _words(test: "Paired") -> str:
+    """A paired test as one reads it: +0.31 points: of 10,000 images 84 fixed, 53 broken, p = 0.010: ..."""
+    from fashion.significance import LEVEL
+
+    counts = f"of {test.images:,} images {test.fixed:,} fixed, {test.broken:,} broken"
+    p = f"p = {test.p:.3f}".replace("= 0.000", "< 0.001")
+    noise = "more" if test.p < LEVEL else "no more"
+    return f"{100 * test.gain:+.2f} points: {counts}, {p}: {noise} than noise at {LEVEL:.0%}"
+
+
+def _stale() -> str:
+    """Which of the stages that ever ran DVC would run again, so far as each one's own code, settings and files say."""
+    # `dvc repro --dry --allow-missing` ends at the first of them where files are only in a cache that is not here.
+    status = _output(sys.executable, "-m", "dvc", "status", "--json")
+    if status is None:
+        # A training may hold DVC's lock, or params.yaml be wrong: the rest is true all the same.
+        return "Which stages are stale is unknown, since `dvc status` fails."
+    ran = {prefix + name for lock, prefix in LOCKS.items() for name in _mapping(_here, lock).get("stages", {})}
+    stale = [name for name, entries in json.loads(status).items() if name in ran and any(map(_changed, entries))]
+    names = ", ".join(_code(name.removeprefix("models/dvc.yaml:")) for name in stale)
+    return f"Stale: {names}, and what follows from these." if stale else "No stage is stale."
+
+
+def _changed(entry: dict[str, dict[str, Any]] | str) -> bool:
+    """Whether an entry of `dvc status` says more than that files are not here, as in a clone without a cache."""
+    if isinstance(entry, str):
+        # The command is another.
+        return True
+    return any(state not in ("deleted", "not in cache") for files in entry.values() for state in files.values())
+
+
+def _figures(name: str, was: object, now: object) -> list[str]:
+    """A metric before and after, and its change where both are numbers."""
+    accuracy = name.endswith("accuracy")
+    change = ""
+    if isinstance(was, int | float) and isinstance(now, int | float) and was != now:
+        change = f"{100 * (now - was):+z.2f} points" if accuracy else _figure(now - was, sign="+")
+    return [
+        *(f"{value:.2%}" if accuracy and isinstance(value, float) else _figure(value) for value in (was, now)),
+        change,
+    ]
+
+
+def _figure(value: object, sign: str = "") -> str:
+    match value:
+        case float():
+            return f"{value:{sign}z.4f}"
+        case int():
+            return f"{value:{sign},}"
+    return _code(value)
+
+
+def _code(value: object) -> str:
+    """A value as code in one cell of a table, where nothing of it is Markdown; a dash for none."""
+    if value is None:
+        return "-"
+    text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str)
+    short = text if len(text) <= WIDTH else f"{text[:WIDTH]}..."
+    return f"`{' '.join(short.split()).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
+
+
+def _table(head: str, rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown; nothing where it has no rows."""
+    lines = [head, " | ".join("---" for _ in head.split(" | ")), *(" | ".join(row) for row in rows)]
+    return "\n".join(f"| {line} |" for line in lines) if rows else ""
