@@ -1,5 +1,6 @@
 """Stage leaderboard: every evaluated architecture beside its published numbers."""
 
+from itertools import combinations
 from pathlib import Path
 
 import typer
@@ -45,6 +46,8 @@ def leaderboard() -> None:
     if not rows:
         raise FashionError("no architecture is evaluated yet: run dvc repro models/dvc.yaml:evaluate@lenet5 first.")
     rows.sort(key=lambda row: (-row["test_accuracy"], row["model"]))
+    level = _level([row["model"] for row in rows])
+    rows = [row | {"level_with": level[row["model"]]} for row in rows]
     write_json(Path("metrics/leaderboard.json"), {row["model"]: row for row in rows})
     edges = ({"test_interval": dict(zip(("low", "high"), row["test_interval"], strict=True))} for row in rows)
     table = pd.json_normalize([row | edge for row, edge in zip(rows, edges, strict=True)], sep="_").round(6)
@@ -61,3 +64,21 @@ def leaderboard() -> None:
     )
     write_text(Path("plots/leaderboard.html"), page)
     typer.echo(table.to_string(index=False))
+
+
+def _level(keys: list[str]) -> dict[str, list[str]]:
+    """For each architecture those whose difference from it is no more than the test images' chance.
+
+    McNemar's tests of all pairs on the predicted labels, corrected after Holm.
+    """
+    import pandas as pd
+
+    from fashion.significance import LEVEL, holm, mcnemar
+
+    tables = {key: pd.read_csv(f"metrics/predictions/{key}.csv") for key in keys}
+    truth = tables[keys[0]]["truth"].to_numpy()
+    predicted = {key: table["prediction"].to_numpy() for key, table in tables.items()}
+    pairs = list(combinations(keys, 2))
+    p_values = holm([mcnemar(truth, predicted[one], predicted[other]).p for one, other in pairs])
+    equal = [pair for pair, p in zip(pairs, p_values, strict=True) if p >= LEVEL]
+    return {key: [other for other in keys if (key, other) in equal or (other, key) in equal] for key in keys}

@@ -10,10 +10,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import psutil
 import pytest
+from numpy.typing import NDArray
 
 from fashion.page import percent
+from fashion.significance import LEVEL, mcnemar
 from tests.conftest import Workspace
 
 if TYPE_CHECKING:
@@ -48,6 +51,11 @@ def workspace(finished: Workspace, tmp_path: Path) -> Workspace:
 def read(workspace: Workspace, file: str) -> Any:
     """A JSON file of the workspace."""
     return json.loads((workspace.folder / file).read_text())
+
+
+def predictions(workspace: Workspace, key: str) -> NDArray[np.int64]:
+    """True and predicted label of each test image."""
+    return np.loadtxt(workspace.folder / f"metrics/predictions/{key}.csv", np.int64, delimiter=",", skiprows=1)
 
 
 def test_repro_builds_the_chosen_model_and_nothing_else(first: tuple[Workspace, list[str]]) -> None:
@@ -210,6 +218,9 @@ def test_repeats_and_leaderboard(workspace: Workspace) -> None:
     board = read(workspace, "metrics/leaderboard.json")
     assert set(board) == {"lenet5", "fcnn"}
     assert board["lenet5"]["repeats"]["seeds"] == 2
+    labels = {key: predictions(workspace, key) for key in board}
+    level = mcnemar(labels["lenet5"][:, 0], labels["lenet5"][:, 1], labels["fcnn"][:, 1]).p >= LEVEL
+    assert board["lenet5"]["level_with"] == (["fcnn"] if level else [])
     assert board["lenet5"]["published"] == {}  # published numbers are of Fashion-MNIST
     accuracy = read(workspace, "metrics/evaluate/fcnn.json")["test"]["accuracy"]
     assert board["fcnn"]["test_accuracy"] == accuracy
