@@ -135,6 +135,15 @@ def test_a_clone_gets_the_chosen_model_without_training(shared: Workspace, tmp_p
     assert other.run("git", "status", "--porcelain") == ""
 
 
+def test_a_version_of_the_model_is_fetched_by_its_name(shared: Workspace, tmp_path: Path) -> None:
+    """A tag registers the chosen model, and `dvc artifacts get` brings those weights from the repository's address."""
+    shared.run("git", "tag", "--annotate", "classifier@v1.0.0", "--message", "LeNet-5")
+    target = tmp_path / "classifier.safetensors"
+    command = ("dvc", "artifacts", "get", str(shared.folder), "classifier", "--rev", "v1.0.0", "--out", str(target))
+    shared.run(*command)
+    assert target.read_bytes() == (shared.folder / "models/lenet5.safetensors").read_bytes()
+
+
 def test_a_web_server_is_enough_to_read(shared: Workspace, tmp_path: Path) -> None:
     """A copy of the remote that any web server offers, read-only, gives a new clone the chosen model."""
     other = clone(shared, tmp_path / "other")
