@@ -23,14 +23,15 @@ def look(page: Path, folder: Path) -> dict[str, list[object]]:
         playwright.chromium.launch(executable_path=shutil.which("chromium"), args=ARGUMENTS) as browser,
     ):
         for width, scheme in ((390, "light"), (1280, "light"), (1280, "dark")):
-            tab = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+            tab = browser.new_page(viewport={"width": width, "height": 1000}, color_scheme=scheme)
             tab.on("console", lambda message: wrong["console"].append(message.text))
             tab.on("pageerror", lambda error: wrong["console"].append(str(error)))
             tab.on("request", lambda request: wrong["requests"].append(request.url))
             tab.goto(page.resolve().as_uri())
             beyond = tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
             wrong["overflow"].append(beyond)
-            tab.screenshot(path=folder / f"{page.stem}-{width}-{scheme}.png", full_page=True)
+            for name, whole in ((f"{page.stem}-{width}-{scheme}", True), (f"{page.stem}-{width}-{scheme}-top", False)):
+                tab.screenshot(path=folder / f"{name}.png", full_page=whole)
     return wrong
 
 
