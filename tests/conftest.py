@@ -121,6 +121,12 @@ class Workspace:
         assert old in text, f"{file} has no {old!r}"
         path.write_text(text.replace(old, new))
 
+    def epochs(self, key: str, count: int) -> None:
+        """Train an architecture for so many epochs."""
+        path = self.folder / "params.yaml"
+        start, row = path.read_text().split(f"\n  {key}:\n", 1)
+        path.write_text(f"{start}\n  {key}:\n" + re.sub(r"epochs: \d+", f"epochs: {count}", row, count=1))
+
     def small(self, epochs: int) -> None:
         """Set the data to `digits`, one thread, and so many epochs for every architecture."""
         self.replace("params.yaml", "dataset: fashion_mnist", "dataset: digits")

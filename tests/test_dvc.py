@@ -243,8 +243,7 @@ def test_git_alone_shows_results(workspace: Workspace) -> None:
 @pytest.fixture
 def long(workspace: Workspace) -> Workspace:
     """A copy in which lenet5 has fifty epochs to train."""
-    row = "train: {epochs: %d}\n    layers:\n      conv1: {Conv2d: {out_channels: 6"
-    workspace.replace("params.yaml", row % 1, row % 50)
+    workspace.epochs("lenet5", 50)
     workspace.commit("train longer")
     return workspace
 
