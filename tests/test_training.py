@@ -13,7 +13,7 @@ from fashion import FashionError
 from fashion.data import Part
 from fashion.hardware import Hardware, choose
 from fashion.networks import build
-from fashion.params import Architecture, Params
+from fashion.params import Architecture, Params, Train
 from fashion.training import Epoch, Run, begin, learning_rate, steps_per_epoch, train
 
 FP32 = {"precision": "fp32", "threads": 1}
@@ -26,9 +26,9 @@ def hardware(**changes: Any) -> Hardware:
 
 
 def row(params: Params, key: str = "lenet5", **changes: Any) -> Architecture:
-    """An architecture with parts of its recipe changed."""
-    architecture = params.models[key]
-    return architecture.model_copy(update={"train": architecture.train.model_copy(update=changes)})
+    """An architecture under the common recipe with parts of it changed, whatever its own is."""
+    recipe = Train(epochs=1, **dict(params.train)).model_copy(update=changes)
+    return params.models[key].model_copy(update={"train": recipe})
 
 
 def prepared(architecture: Architecture, seed: int = 0, **changes: Any) -> Run:
