@@ -3,12 +3,11 @@
 from fashion.advice import explained
 from stages.__main__ import app as stages
 from stages.__main__ import program
-from tools import models
+from tools import models, score
 
 app = program("What people run beside the pipeline. Example: python -m tools models lenet5")
-# Typer takes the name of a lone command off the command line unless there is a callback.
-app.callback()(lambda: None)
-app.command(rich_help_panel="Tools")(models.models)
+for command in (models.models, score.score):
+    app.command(rich_help_panel="Tools")(command)
 
 
 def main() -> None:
