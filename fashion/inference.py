@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from fashion import FashionError, weights
+from fashion.data import CLASS_COUNT
 from fashion.images import logits
 from fashion.params import Architecture, Pixels
 
@@ -26,6 +28,14 @@ def made_by(stage: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise FashionError(f"{error.filename} is not here: dvc repro {stage} makes it.") from None
+
+
+def class_names(header: dict[str, Any], path: Path) -> list[str]:
+    """What a weights file calls the classes; FashionError where it does not name all ten."""
+    names = header.get("classes")
+    if not isinstance(names, list) or len(names) != CLASS_COUNT or not all(isinstance(name, str) for name in names):
+        raise FashionError(f"{path} does not name its {CLASS_COUNT} classes: train it anew.")
+    return names
 
 
 def finite_logits(

@@ -1,5 +1,6 @@
 """Whatever stands in a file from outside: a result or one sentence, never another error."""
 
+import io
 import json
 import re
 from pathlib import Path
@@ -10,10 +11,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pydantic import ValidationError
 from safetensors.torch import save
 
-from fashion import FashionError, checkpoints, weights
+from fashion import FashionError, checkpoints, pictures, weights
 from fashion.advice import dangling, of_model, sentence
 from fashion.data import Part, read_idx, read_split
 from fashion.files import read_json
@@ -93,6 +95,13 @@ STATE = build(ROW.layers).state_dict()
 WEIGHTS = weights.dumps(STATE, {"architecture": ROW.model_dump(mode="json")})
 
 
+def picture(kind: str) -> bytes:
+    """A small picture as a file of that kind."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20)).save(buffer, kind)
+    return buffer.getvalue()
+
+
 READERS = {
     "idx": (b"\0\0\x08\x03" + b"\0\0\0\x02" * 3 + bytes(8), lambda path: read_idx(path, 3)),
     "split": (
@@ -104,6 +113,7 @@ READERS = {
     "plain weights": (save(STATE), lambda path: fill(build(ROW.layers), path, ROW)),
     "json": (json.dumps({"a": [1, 2.5, None, "text"]}).encode(), read_json),
     "checkpoint": (b"whatever was saved", lambda path: checkpoints.Checkpoint(path, str).read()),
+    **{kind: (picture(kind), pictures.read) for kind in pictures.FORMATS},
 }
 
 
