@@ -3,10 +3,10 @@
 from fashion.advice import explained
 from stages.__main__ import app as stages
 from stages.__main__ import program
-from tools import models, predict, score
+from tools import export, models, predict, score
 
 app = program("What people run beside the pipeline. Example: python -m tools models lenet5")
-for command in (models.models, predict.predict, score.score):
+for command in (models.models, predict.predict, score.score, export.export):
     app.command(rich_help_panel="Tools")(command)
 
 
