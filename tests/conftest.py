@@ -16,9 +16,16 @@ import pytest
 import torch
 from dvc.utils.serialize import modify_yaml
 
-from fashion.data import Part, read_part
+from fashion import training, weights
+from fashion.advice import explained
+from fashion.data import CLASSES, Part, read_part, read_split
 from fashion.fetching import fetch
+from fashion.files import write_bytes, write_csv
+from fashion.hardware import choose
+from fashion.networks import build
 from fashion.params import Params
+from fashion.splitting import split
+from tools.__main__ import app as tools
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT.parent / "shared" / "fashion-mnist"
@@ -42,6 +49,57 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Part:
     folder = tmp_path_factory.mktemp("digits")
     list(fetch("digits", folder, None))
     return read_part(folder, "train")
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as `dvc repro` leaves it, with `digits` and with lenet5 after five epochs."""
+    folder = tmp_path_factory.mktemp("trained")
+    text = (ROOT / "params.yaml").read_text().replace("dataset: fashion_mnist", "dataset: digits")
+    (folder / "params.yaml").write_text(text.replace("device: auto", "device: cpu").replace("epochs: 25", "epochs: 5"))
+    params = Params.load(folder / "params.yaml")
+    row = params.models["lenet5"]
+    list(fetch("digits", folder / "data/raw", None))
+    part = read_part(folder / "data/raw", "train")
+    manifest = split(part.labels, **params.splits[row.split].model_dump())
+    write_csv(folder / f"data/splits/{row.split}.csv", manifest)
+    parts = read_split(folder / f"data/splits/{row.split}.csv", part)
+    hardware = choose(
+        **params.gpu.model_dump(exclude={"processes", "precision", "threads"}), precision="fp32", threads=1
+    )
+    run = training.begin(build(row.layers, row.init, 0), row, 0, hardware)
+    list(training.train(run, *parts))
+    header = {"model": "lenet5", "dataset": "digits", "classes": CLASSES["digits"]}
+    content = weights.dumps(run.best, header | {"architecture": row.model_dump(mode="json"), "epoch": 5})
+    write_bytes(folder / "models/lenet5.safetensors", content)
+    return folder
+
+
+@pytest.fixture
+def inside(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of that folder, which the test runs in."""
+    folder = tmp_path / "project"
+    shutil.copytree(trained, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+Tool = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def tool(capsys: pytest.CaptureFixture[str]) -> Tool:
+    """A function that runs `python -m tools` with words, and gives its exit code and what it said on either stream."""
+
+    def run(*words: str) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as end, explained():
+            tools(words, prog_name="python -m tools")
+        output, errors = capsys.readouterr()
+        # sys.exit with a sentence: Python prints it, and makes the code 1.
+        sentence = end.value.code if isinstance(end.value.code, str) else ""
+        return (1 if sentence else int(end.value.code or 0)), output, errors + sentence
+
+    return run
 
 
 @pytest.fixture(scope="session")

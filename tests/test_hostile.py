@@ -1,5 +1,6 @@
 """Whatever stands in a file from outside: a result or one sentence, never another error."""
 
+import io
 import json
 import re
 from pathlib import Path
@@ -10,14 +11,17 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from pydantic import ValidationError
+from safetensors.torch import save
 
-from fashion import FashionError, checkpoints, weights
+from fashion import FashionError, checkpoints, pictures, weights
 from fashion.advice import dangling, of_model, sentence
 from fashion.data import Part, read_idx, read_split
 from fashion.files import read_json
+from fashion.inference import fill
 from fashion.networks import build, load
-from fashion.params import Params
+from fashion.params import Architecture, Params, Pixels
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text()
@@ -79,12 +83,23 @@ def mutations(content: bytes) -> st.SearchStrategy[bytes]:
     return st.binary(max_size=200) | st.integers(0, len(content)).map(lambda end: content[:end]) | changed
 
 
-def small() -> bytes:
-    """A small network's weights."""
+def small() -> Architecture:
+    """A small network's description."""
     layers = {"flatten": ("Flatten", {}), "logits": ("Linear", {"out_features": 10})}
-    row = {"split": "s", "pixels": {"black": 0.0, "white": 1.0}, "layers": layers}
-    row["train"] = Params.load(ROOT / "params.yaml").architecture("lenet5").train.model_dump()
-    return weights.dumps(build(layers).state_dict(), {"architecture": row})
+    train = Params.load(ROOT / "params.yaml").architecture("lenet5").train
+    return Architecture(split="s", pixels=Pixels(black=0.0, white=1.0), layers=layers, train=train)
+
+
+ROW = small()
+STATE = build(ROW.layers).state_dict()
+WEIGHTS = weights.dumps(STATE, {"architecture": ROW.model_dump(mode="json")})
+
+
+def picture(kind: str) -> bytes:
+    """A small picture as a file of that kind."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20)).save(buffer, kind)
+    return buffer.getvalue()
 
 
 READERS = {
@@ -93,9 +108,12 @@ READERS = {
         b"index,label,part\n0,3,train\n1,2,validation\n",
         lambda path: read_split(path, Part(np.zeros((5, 28, 28), np.uint8), np.zeros(5, np.int64))),
     ),
-    "weights": (small(), load),
+    "weights": (WEIGHTS, load),
+    "foreign weights": (WEIGHTS, lambda path: fill(build(ROW.layers), path, ROW)),
+    "plain weights": (save(STATE), lambda path: fill(build(ROW.layers), path, ROW)),
     "json": (json.dumps({"a": [1, 2.5, None, "text"]}).encode(), read_json),
     "checkpoint": (b"whatever was saved", lambda path: checkpoints.Checkpoint(path, str).read()),
+    **{kind: (picture(kind), pictures.read) for kind in pictures.FORMATS},
 }
 
 
@@ -126,7 +144,7 @@ def test_any_bytes_are_read_or_told(name: str, data: st.DataObject) -> None:
 )
 def test_a_description_is_not_believed(tmp_path: Path, layers: dict[str, object], told: str) -> None:
     """Weights that promise another network, however large, are refused before any memory is taken."""
-    tensors, header = weights.load(written(tmp_path, small()))
+    tensors, header = weights.load(written(tmp_path, WEIGHTS))
     header["architecture"]["layers"] = {"flatten": ["Flatten", {}], **layers}
     with pytest.raises(FashionError, match=rf"net\.safetensors contradicts its own description .*{told}"):
         load(written(tmp_path, weights.dumps(tensors, header)))

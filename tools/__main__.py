@@ -3,11 +3,11 @@
 from fashion.advice import explained
 from stages.__main__ import app as stages
 from stages.__main__ import program
-from tools import diff, models
+from tools import diff, export, models, predict, score
 
 app = program("What people run beside the pipeline. Example: python -m tools models lenet5")
-app.command(rich_help_panel="Tools")(models.models)
-app.command(rich_help_panel="Tools")(diff.diff)
+for command in (models.models, predict.predict, score.score, export.export, diff.diff):
+    app.command(rich_help_panel="Tools")(command)
 
 
 def main() -> None:

@@ -18,13 +18,14 @@ def models(
     Example: python -m tools models lenet5
     """
     from fashion.params import Params
+    from fashion.tables import show
 
     params = Params.load()
     rows = _layers(params, key) if key else _architectures(params)
     if as_json:
         typer.echo(json.dumps(rows, indent=2, ensure_ascii=False))
         return
-    _show(rows if key else [_flat(row) for row in rows])
+    show(rows if key else [_flat(row) for row in rows])
     if key:
         typer.echo(f"{sum(row['parameters'] for row in rows):,} trainable parameters")
 
@@ -71,18 +72,3 @@ def _flat(row: dict[str, Any]) -> dict[str, Any]:
         f"{name.removesuffix('_accuracy')} {x:.2%}" for name, x in claim.items() if name.endswith("_accuracy")
     ]
     return row | {"published": ", ".join(accuracies), "source": claim.get("source", "")}
-
-
-def _show(rows: list[dict[str, Any]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for name, value in rows[0].items():
-        table.add_column(name, justify="right" if isinstance(value, int) else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(f"{value:,}" if isinstance(value, int) else value for value in row.values()))
-    console = Console()
-    # A file or a pipe takes lines of any length.
-    console.width = console.width if console.is_terminal else 200
-    console.print(table)

@@ -1,0 +1,217 @@
+"""python -m tools export: ONNX files that say what the network says, or none."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fashion import FashionError, exporting, weights
+from fashion.data import read_part
+from fashion.exporting import agreement, onnx_bytes
+from fashion.images import logits
+from fashion.networks import LAYERS, build, load
+from fashion.params import Layers, Params, Pixels
+from tests.conftest import ROOT, Tool
+
+# On one worker: training takes longer than most tests.
+pytestmark = pytest.mark.xdist_group("trained")
+KEYS = list(Params.load(ROOT / "params.yaml").models)
+IMAGES = np.random.default_rng(0).integers(0, 256, (203, 28, 28), dtype=np.uint8)
+PIXELS = Pixels(black=-0.1, white=1.175)
+# What no architecture of params.yaml has, or has in that form only.
+OTHERS: Layers = {
+    "pad": ("ConstantPad2d", {"padding": [1, 1, 0, 2], "value": -0.1}),
+    "odd": ("AvgPool2d", {"kernel_size": 4}),
+    "leaky": ("LeakyReLU", {}),
+    "stage": (
+        "Residual",
+        {
+            "layers": {"norm": "BatchNorm2d", "conv": {"Conv2d": {"out_channels": 8, "kernel_size": 3, "padding": 1}}},
+            "repeat": 2,
+        },
+    ),
+    "elu": ("ELU", {}),
+    "drop": ("Dropout2d", {}),
+    "whole": ("Conv2d", {"out_channels": 30, "kernel_size": 7, "padding": [0, 0]}),
+    "gelu": ("GELU", {}),
+    "silu": ("SiLU", {}),
+    "flatten": ("Flatten", {}),
+    "sigmoid": ("Sigmoid", {}),
+    "logits": ("Linear", {"out_features": 10}),
+}
+
+
+def reference(network: nn.Module, images: Any = IMAGES) -> Any:
+    """A network's logits for images."""
+    return logits(network, torch.tensor(images), PIXELS.black, PIXELS.white).numpy()
+
+
+def session(content: bytes | Path) -> onnxruntime.InferenceSession:
+    """What runs an ONNX file."""
+    return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("key", [*KEYS, "others"])
+def test_every_architecture_is_exported(params: Params, key: str) -> None:
+    """For any number of images the ONNX file gives the network's logits, and probabilities that are their softmax."""
+    network = build(params.models[key].layers if key in KEYS else OTHERS, seed=1)
+    network.train()
+    content = onnx_bytes(network, PIXELS, {})
+    same, apart = agreement(content, IMAGES, reference(network))
+    assert same == len(IMAGES)
+    assert apart < 1e-4
+    run = session(content)
+    for count in (1, 3, 203):
+        probabilities, output = run.run(["probabilities", "logits"], {"images": IMAGES[:count]})
+        expected = reference(network, IMAGES[:count])
+        np.testing.assert_allclose(output, expected, rtol=1e-4, atol=1e-4)
+        np.testing.assert_allclose(probabilities, torch.tensor(expected).softmax(1), rtol=1e-3, atol=1e-5)
+
+
+def kinds(layers: Any) -> Iterator[str]:
+    """The classes of all layers, those inside others too."""
+    for layer in layers.values():
+        kind, arguments = (layer, {}) if isinstance(layer, str) else layer if isinstance(layer, tuple) else (*layer, {})
+        yield kind
+        yield from kinds(arguments.get("layers", {}))
+
+
+def test_every_layer_is_exported(params: Params) -> None:
+    """What a row may name is in one of the networks above."""
+    assert {kind for row in [*(row.layers for row in params.models.values()), OTHERS] for kind in kinds(row)} == {
+        *LAYERS
+    }
+
+
+def test_a_file_says_what_it_is(inside: Path, tool: Tool) -> None:
+    """It takes uint8 images in any number, gives probabilities and logits, and names model and classes."""
+    code, output, errors = tool("export", "lenet5")
+    assert (code, errors) == (0, "")
+    assert output.startswith("models/lenet5.onnx: predicts as the network does on 360 of 360 test images; logits of up")
+    run = session(inside / "models/lenet5.onnx")
+    [given] = run.get_inputs()
+    assert (given.name, given.type, given.shape) == ("images", "tensor(uint8)", ["n", 28, 28])
+    assert [(one.name, one.type, one.shape) for one in run.get_outputs()] == [
+        (name, "tensor(float)", ["n", 10]) for name in ("probabilities", "logits")
+    ]
+    about = run.get_modelmeta().custom_metadata_map
+    assert {name: json.loads(text) for name, text in about.items()} == {"model": "lenet5", "classes": [*"0123456789"]}
+
+
+def test_a_file_predicts_as_the_weights(inside: Path, tool: Tool) -> None:
+    """From stored images alone it gives what the trained network does, wherever it was written to."""
+    assert tool("export", "lenet5", "--output", "elsewhere/net.onnx")[0] == 0
+    network, row, _ = load(inside / "models/lenet5.safetensors")
+    test = read_part(inside / "data/raw", "test")
+    expected = logits(network, torch.tensor(test.images), row.pixels.black, row.pixels.white)
+    [found] = session(inside / "elsewhere/net.onnx").run(["probabilities"], {"images": test.images})
+    np.testing.assert_allclose(found, expected.softmax(1), atol=1e-5)
+    assert not (inside / "models/lenet5.onnx").exists()
+
+
+def test_the_same_weights_give_the_same_file(params: Params) -> None:
+    """The bytes depend on the weights alone, and no path of this machine is among them."""
+    first, again = (onnx_bytes(build(params.models["lenet5"].layers), PIXELS, {}) for _ in range(2))
+    assert first == again
+    assert str(ROOT).encode() not in first
+
+
+def test_a_wrong_file_is_not_written(inside: Path, tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where onnxruntime predicts otherwise one is told how often, and what was there before stays."""
+    (inside / "models/lenet5.onnx").write_text("of yesterday")
+    _, row, _ = load(inside / "models/lenet5.safetensors")
+    monkeypatch.setattr(exporting, "onnx_bytes", lambda *_: onnx_bytes(build(row.layers, seed=9), row.pixels, {}))
+    before = sorted(inside.rglob("*"))
+    code, output, errors = tool("export", "lenet5")
+    assert (code, output) == (1, "")
+    assert errors.startswith("error: as ONNX the network predicts the same on ")
+    assert "of 360 test images only" in errors
+    assert (inside / "models/lenet5.onnx").read_text() == "of yesterday"
+    assert sorted(inside.rglob("*")) == before
+
+
+CONSTANT: Layers = {"flatten": ("Flatten", {}), "logits": ("Linear", {"out_features": 10})}
+
+
+def constant() -> nn.Module:
+    """A network that says 1 to every class of every image."""
+    network = build(CONSTANT)
+    for weight, value in zip(network.parameters(), (0.0, 1.0), strict=True):
+        nn.init.constant_(weight, value)
+    return network
+
+
+def test_ties_may_fall_either_way() -> None:
+    """Where another class leads by no more than rounding the prediction differs and nothing is wrong."""
+    content, expected = onnx_bytes(constant(), PIXELS, {}), np.ones((203, 10), np.float32)
+    expected[7, 3] += 1e-6
+    same, apart = agreement(content, IMAGES, expected)
+    assert same == 202
+    assert apart == pytest.approx(1e-6, rel=0.1)
+
+
+@pytest.mark.parametrize("value", [1.01, -50.0, np.nan])
+def test_what_rounding_does_not_explain_is_wrong(value: float) -> None:
+    """One logit that is off by a hundredth of the greatest is enough, whether or not it changes a prediction."""
+    content, expected = onnx_bytes(constant(), PIXELS, {}), np.ones((203, 10), np.float32)
+    expected[7, 3] = value
+    with pytest.raises(FashionError, match=r"predicts the same on 20[23] of 203 test images only"):
+        agreement(content, IMAGES, expected)
+
+
+def test_probabilities_are_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Right logits do not excuse wrong probabilities."""
+    network = build(CONSTANT)
+    expected = reference(network)
+    monkeypatch.setattr(torch, "softmax", lambda output, _: (-output).softmax(1))
+    with pytest.raises(FashionError, match="predicts the same on 0 of 203"):
+        agreement(onnx_bytes(network, PIXELS, {}), IMAGES, expected)
+
+
+class Undecided(nn.Module):
+    """A layer whose computation depends on values, which ONNX does not have."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(n, 1, 28, 28) -> (n, 10)."""
+        return maps.flatten(1)[:, :10] if maps.sum() > 0 else maps.flatten(1)[:, 10:20]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_network_that_onnx_cannot_say_is_told() -> None:
+    """Where torch finds no ONNX for a layer its reason is given in one sentence."""
+    with pytest.raises(FashionError, match=r"torch cannot export this network \(.*\)\.$") as caught:
+        onnx_bytes(Undecided(), PIXELS, {})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime", "onnxscript"])
+def test_missing_packages_are_told(inside: Path, tool: Tool, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """Without the extra one is told how to install it."""
+    monkeypatch.setitem(sys.modules, package, None)
+    code, output, errors = tool("export", "lenet5")
+    assert (code, output) == (1, "")
+    assert errors.startswith(
+        f"error: {package} is not installed: .venv/bin/uv pip install --constraint requirements.lock"
+    )
+    assert not (inside / "models/lenet5.onnx").exists()
+
+
+def test_missing_weights_and_data_are_told(inside: Path, tool: Tool) -> None:
+    """Without test images, without weights, or with weights that are no numbers there is no file but a sentence."""
+    assert "models/alexnet.safetensors is not here" in tool("export", "alexnet")[2]
+    path = inside / "models/lenet5.safetensors"
+    tensors, header = weights.load(path)
+    tensors["conv1.bias"][0] = float("nan")
+    path.write_bytes(weights.dumps(tensors, header))
+    assert "logits that are no finite numbers" in tool("export", "lenet5")[2]
+    (inside / "data/raw/t10k-images-idx3-ubyte").unlink()
+    expected = "error: data/raw/t10k-images-idx3-ubyte is not here: dvc repro download makes it."
+    assert tool("export", "lenet5") == (1, "", expected)
+    assert not list(inside.rglob("*.onnx"))

@@ -1,0 +1,164 @@
+"""python -m tools predict: what it says of pictures, and of what is none."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fashion import weights
+from fashion.data import Part, read_part
+from fashion.networks import load
+from fashion.pictures import png, prepared
+from tests.conftest import Tool
+
+# On one worker: training takes longer than most tests.
+pytestmark = pytest.mark.xdist_group("trained")
+WEIGHTS = Path("models/lenet5.safetensors")
+
+
+@pytest.fixture
+def test_part(inside: Path) -> Part:
+    """The test part of the folder's data."""
+    return read_part(inside / "data/raw", "test")
+
+
+def probabilities(images: Any) -> Any:
+    """What the folder's network says of images, in double precision, by torch alone."""
+    network, row, _ = load(WEIGHTS)
+    black, white = row.pixels.black, row.pixels.white
+    inputs = black + torch.tensor(images)[:, None].double() / 255 * (white - black)
+    return torch.softmax(network.double().eval()(inputs), 1).detach().numpy()
+
+
+def written(folder: Path, images: Any, *names: str) -> None:
+    """Write images as PNG files of those names."""
+    folder.mkdir(exist_ok=True)
+    for name, image in zip(names, images, strict=False):
+        (folder / name).write_bytes(png(image))
+
+
+def test_tiles_are_predicted_as_the_network_says(test_part: Part, tool: Tool) -> None:
+    """Each file of a folder has its classes in falling order, with labels, names and the network's probabilities."""
+    count = 250
+    written(Path("tiles"), test_part.images, *(f"{number:03}.png" for number in range(count)))
+    code, output, errors = tool("predict", "tiles", "--json", "--top", "10")
+    rows = json.loads(output)
+    assert (code, errors) == (0, "")
+    assert [row["file"] for row in rows] == [f"tiles/{number:03}.png" for number in range(count)]
+    expected = probabilities(test_part.images[:count])
+    for row, wanted in zip(rows, expected, strict=True):
+        assert [one["label"] for one in row["classes"]] == np.argsort(-wanted).tolist()
+        assert [one["name"] for one in row["classes"]] == [str(one["label"]) for one in row["classes"]]
+        assert [one["probability"] for one in row["classes"]] == pytest.approx(np.sort(wanted)[::-1], abs=2e-6)
+    right = [row["classes"][0]["label"] == label for row, label in zip(rows, test_part.labels, strict=False)]
+    assert np.mean(right) > 0.7
+
+
+def test_a_photo_is_predicted_as_its_tile(test_part: Part, tool: Tool) -> None:
+    """A picture of any size and ground counts as what it is prepared to."""
+    large = np.pad(np.kron(255 - test_part.images[0], np.ones((9, 9), np.uint8)), 40, constant_values=255)
+    Image.fromarray(large).convert("RGB").save("photo.webp", lossless=True)
+    _, output, _ = tool("predict", "photo.webp", "--json", "--top", "1")
+    wanted = probabilities(prepared(large)[None])[0]
+    [one] = json.loads(output)[0]["classes"]
+    assert one["label"] == wanted.argmax()
+    assert one["probability"] == pytest.approx(wanted.max(), abs=2e-6)
+
+
+def test_the_table_says_the_same(test_part: Part, tool: Tool) -> None:
+    """Without --json each file is a line, its classes with their probabilities beside it, in the order of the words."""
+    written(Path(), test_part.images, "b.png", "a.png")
+    code, output, _ = tool("predict", "b.png", "a.png", "--model", "lenet5", "--top", "2")
+    _, *lines = output.splitlines()
+    expected = []
+    for name, wanted in zip(("b.png", "a.png"), probabilities(test_part.images[:2]), strict=True):
+        first, second = np.argsort(-wanted)[:2]
+        expected.append([name, f"{first}", f"{wanted[first]:.2%}", f"{second}", f"{wanted[second]:.2%}"])
+    assert [line.split() for line in lines] == expected
+    assert code == 0
+
+
+def test_what_cannot_be_read_is_told_below_the_others(test_part: Part, tool: Tool) -> None:
+    """Broken and missing files are a sentence each, the others are shown all the same, and the exit code is 1."""
+    written(Path("mixed"), test_part.images, "a.png", "m.png", "z.png")
+    Path("mixed/m.png").write_bytes(b"")
+    code, output, errors = tool("predict", "mixed", "nowhere.png", "--json")
+    assert code == 1
+    assert [row["file"] for row in json.loads(output)] == ["mixed/a.png", "mixed/z.png"]
+    first, second = errors.splitlines()
+    assert first.startswith("error: mixed/m.png is no image")
+    assert second.startswith("error: nowhere.png is not here")
+
+
+def test_without_any_picture_there_is_an_empty_list(inside: Path, tool: Tool) -> None:
+    """Where nothing can be read the JSON is still JSON, and the table is not there."""
+    (inside / "empty").mkdir()
+    assert tool("predict", "empty", "--json")[:2] == (1, "[]\n")
+    assert tool("predict", "empty") == (1, "", "error: empty is a folder without images.\n")
+
+
+def test_prepared_pictures_are_saved(test_part: Part, tool: Tool) -> None:
+    """--save writes what the network sees, numbered in the table's order, and touches no photo, not even beside it."""
+    for folder in ("one", "two"):
+        written(Path(folder), 255 - test_part.images, "same.png")
+    photo = Path("one/same.png").read_bytes()
+    assert tool("predict", "one", "two", "--save", "one")[0] == 0
+    assert Path("one/same.png").read_bytes() == photo
+    assert sorted(path.name for path in Path("one").iterdir()) == ["1-same.png", "2-same.png", "same.png"]
+    for name in ("1-same.png", "2-same.png"):
+        assert np.array_equal(np.asarray(Image.open(f"one/{name}")), test_part.images[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        (b"\xff.png", "\ufffd.png"),
+        (b"[red]\x1b[31m.png", "[red]\ufffd[31m.png"),
+        (b"a\nb.png", "a\ufffdb.png"),
+        ("Schürze.png".encode(), "Schürze.png"),
+    ],
+)
+@pytest.mark.parametrize("content", ["tile", "nothing"])
+def test_any_name_can_be_shown(test_part: Part, tool: Tool, name: bytes, shown: str, content: str) -> None:
+    """Names that are no text, hold markup or steer terminals are shown in one line each, and exactly in JSON."""
+    Path(os.fsdecode(name)).write_bytes(png(test_part.images[0]) if content == "tile" else b"")
+    code, output, errors = tool("predict", os.fsdecode(name))
+    assert code == (content == "nothing")
+    assert (len(output.splitlines()), len(errors.splitlines())) == ((2, 0) if content == "tile" else (0, 1))
+    assert shown in output + errors
+    _, output, _ = tool("predict", os.fsdecode(name), "--json")
+    assert [row["file"] for row in json.loads(output)] == ([os.fsdecode(name)] if content == "tile" else [])
+
+
+def test_missing_weights_are_told(inside: Path, tool: Tool) -> None:
+    """Without weights one is told how to get them."""
+    (inside / "shirt.png").touch()
+    expected = "error: models/alexnet.safetensors is not here: train it with dvc repro, or fetch it with dvc pull."
+    assert tool("predict", "shirt.png", "--model", "alexnet") == (1, "", expected)
+
+
+@pytest.mark.parametrize("classes", [None, ["a"], [1] * 10, "0123456789", {"a": 1}])
+def test_weights_that_name_no_classes_are_told(test_part: Part, tool: Tool, classes: object) -> None:
+    """The names come from the weights' own description; without ten of them there is no prediction."""
+    tensors, header = weights.load(WEIGHTS)
+    WEIGHTS.write_bytes(weights.dumps(tensors, header | {"classes": classes}))
+    written(Path(), test_part.images, "tile.png")
+    code, output, errors = tool("predict", "tile.png")
+    assert (code, output) == (1, "")
+    assert errors == "error: models/lenet5.safetensors does not name its 10 classes: train it anew."
+
+
+def test_weights_that_are_no_numbers_are_told(test_part: Part, tool: Tool) -> None:
+    """Weights that hold NaN predict nothing."""
+    tensors, header = weights.load(WEIGHTS)
+    tensors["conv1.bias"][0] = float("nan")
+    WEIGHTS.write_bytes(weights.dumps(tensors, header))
+    written(Path(), test_part.images, "tile.png")
+    code, output, errors = tool("predict", "tile.png", "--json")
+    assert (code, output) == (1, "")
+    assert errors == "error: these weights give logits that are no finite numbers: train them anew."

@@ -1,0 +1,196 @@
+"""python -m tools score: what weights from anywhere are worth, and what is none."""
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from dvc.utils.serialize import modify_yaml
+from safetensors.torch import save
+from sklearn.metrics import accuracy_score, f1_score, log_loss
+
+from fashion import weights
+from fashion.data import read_part, read_split
+from fashion.networks import build, load
+from fashion.params import Params
+from tests.conftest import Tool
+
+# On one worker: training takes longer than most tests.
+pytestmark = pytest.mark.xdist_group("trained")
+OURS = Path("models/lenet5.safetensors")
+STATE = dict[str, torch.Tensor]
+
+
+def scored(tool: Tool, file: str | Path) -> dict[str, Any]:
+    """What the tool says of a file, which is one of lenet5."""
+    code, output, errors = tool("score", str(file), "--model", "lenet5", "--json")
+    assert (code, errors) == (0, "")
+    result: dict[str, Any] = json.loads(output)
+    return result
+
+
+def test_scores_are_scikit_learns(inside: Path, tool: Tool) -> None:
+    """Accuracy, loss and macro F1 on each part are those of scikit-learn, and the interval holds the accuracy."""
+    network, row, _ = load(OURS)
+    train = read_part(inside / "data/raw", "train")
+    parts = read_split(inside / f"data/splits/{row.split}.csv", train)
+    result = scored(tool, OURS)
+    for name, part in zip(
+        ("train", "validation", "test"), (*parts, read_part(inside / "data/raw", "test")), strict=True
+    ):
+        inputs = torch.tensor(part.images)[:, None].double() / 255
+        probabilities = torch.softmax(network.double().eval()(inputs), 1).detach().numpy()
+        found = result[name]
+        low, high = found.pop("interval")
+        assert found == pytest.approx(
+            {
+                "accuracy": accuracy_score(part.labels, probabilities.argmax(1)),
+                "loss": log_loss(part.labels, probabilities),
+                "correct": (probabilities.argmax(1) == part.labels).sum(),
+                "images": len(part.labels),
+                "macro_f1": f1_score(part.labels, probabilities.argmax(1), average="macro"),
+            },
+            abs=1e-5,
+        )
+        assert low < found["accuracy"] < high
+    assert (result["file"], result["model"]) == (str(OURS), "lenet5")
+
+
+@pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
+def test_plain_tensors_score_as_ours(inside: Path, tool: Tool, kind: torch.dtype) -> None:
+    """A file without a description, of any floating type, scores as the one that it was made of, but for rounding."""
+    tensors, _ = weights.load(OURS)
+    plain = inside / "plain.safetensors"
+    plain.write_bytes(save({name: tensor.to(kind) for name, tensor in tensors.items()}))
+    ours, theirs = scored(tool, OURS), scored(tool, plain)
+    tolerance = 0 if kind in (torch.float32, torch.float64) else 0.02
+    for part in ("train", "validation", "test"):
+        assert theirs[part]["accuracy"] == pytest.approx(ours[part]["accuracy"], abs=tolerance)
+
+
+def test_the_table_says_the_same(inside: Path, tool: Tool) -> None:
+    """Without --json each part is a line with its images, accuracy, interval, loss and macro F1."""
+    _, output, _ = tool("score", str(inside / OURS), "--model", "lenet5")
+    expected = []
+    for name, part in list(scored(tool, OURS).items())[2:]:
+        low, high = part["interval"]
+        figures = f"{part['accuracy']:.2%}", f"{low:.2%}", "to", f"{high:.2%}", f"{part['loss']:.4f}"
+        expected.append([name, f"{part['images']:,}", *figures, f"{part['macro_f1']:.4f}"])
+    assert [line.split() for line in output.splitlines()[1:]] == expected
+
+
+def test_running_statistics_are_scored(inside: Path, tool: Tool) -> None:
+    """Batch norm's statistics, and its counters, which are integers, belong to what a plain file holds."""
+    layers = {"flatten": "Flatten", "norm": "BatchNorm1d", "logits": {"Linear": {"out_features": 10}}}
+    with modify_yaml(inside / "params.yaml") as params:
+        params["models"]["lenet5"]["layers"] = layers
+    network = build(Params.load().models["lenet5"].layers)
+    network(torch.rand(50, 1, 28, 28))
+    Path("plain.safetensors").write_bytes(save(network.state_dict()))
+    test = read_part(inside / "data/raw", "test")
+    right = network.eval()(torch.tensor(test.images)[:, None] / 255).argmax(1).numpy() == test.labels
+    assert scored(tool, "plain.safetensors")["test"]["correct"] == right.sum()
+
+
+def refused(tool: Tool, file: str, expected: str) -> None:
+    """The tool says one sentence that matches, and nothing else."""
+    code, output, errors = tool("score", file, "--model", "lenet5")
+    assert (code, output) == (1, "")
+    assert re.fullmatch(f"error: .*{expected}.*", errors), errors
+
+
+def without(state: STATE) -> STATE:
+    """All but the first layer's weight."""
+    return {name: tensor for name, tensor in state.items() if name != "conv1.weight"}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (without, r"of another architecture: 'conv1\.weight' is absent and must be float \(6, 1, 5, 5\)\."),
+        (lambda state: state | {"a\nb": torch.zeros(3)}, r"'a\\nb' is float \(3,\) and must be absent\."),
+        (
+            lambda state: state | {"conv1.weight": torch.zeros(6, 1, 3, 3)},
+            r"'conv1\.weight' is float \(6, 1, 3, 3\) and must be float \(6, 1, 5, 5\)\.",
+        ),
+        (
+            lambda state: state | {"conv1.bias": torch.zeros(6, dtype=torch.complex64)},
+            r"'conv1\.bias' is torch\.complex64 \(6,\) and must be float \(6,\)\.",
+        ),
+        (
+            lambda state: state | {"conv1.bias": torch.zeros(6, dtype=torch.int8)},
+            r"'conv1\.bias' is torch\.int8 \(6,\) and must be float \(6,\)\.",
+        ),
+        (lambda state: state | {"conv1.bias": torch.full((6,), torch.nan)}, "logits that are no finite numbers"),
+    ],
+    ids=["missing", "foreign", "shape", "complex", "integers", "no numbers"],
+)
+def test_tensors_that_do_not_fit_are_told(
+    inside: Path, tool: Tool, change: Callable[[STATE], STATE], expected: str
+) -> None:
+    """Other names, shapes, types and values than the architecture has are told in one sentence."""
+    tensors, _ = weights.load(OURS)
+    (inside / "plain.safetensors").write_bytes(save(change(tensors)))
+    refused(tool, "plain.safetensors", expected)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: row["layers"].update(tanh1=["ReLU", {}]),
+        lambda row: row["layers"].update(tanh1=row["layers"].pop("tanh1")),
+        lambda row: row.update(pixels={"black": -1.0, "white": 1.0}),
+        lambda row: row.pop("layers"),
+    ],
+    ids=["another layer", "another order", "other pixels", "nothing"],
+)
+def test_a_description_of_another_network_is_told(
+    inside: Path, tool: Tool, change: Callable[[dict[str, Any]], object]
+) -> None:
+    """Weights that say of themselves that they compute something else are refused, though every tensor fits."""
+    tensors, header = weights.load(OURS)
+    change(header["architecture"])
+    (inside / "other.safetensors").write_bytes(weights.dumps(tensors, header))
+    refused(tool, "other.safetensors", r"other\.safetensors says of itself that its layers or pixels are others")
+
+
+def test_what_is_no_safetensors_is_told(inside: Path, tool: Tool) -> None:
+    """A pickle, never opened, half a file, an empty one, a folder and none at all are a sentence each."""
+    (inside / "harmless").write_text("still here")
+    torch.save({"conv1.weight": Trap()}, "net.pt")
+    whole = OURS.read_bytes()
+    Path("half.safetensors").write_bytes(whole[: len(whole) // 2])
+    Path("empty.safetensors").touch()
+    Path("folder.safetensors").mkdir()
+    for name in ("net.pt", "half.safetensors", "empty.safetensors", "folder.safetensors"):
+        refused(tool, name, rf"{name} cannot be read as safetensors \(.*\): ")
+    refused(tool, "none.safetensors", r"none\.safetensors is not here")
+    assert Path("harmless").is_file()
+
+
+class Trap:
+    """Deletes a file when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
+        return os.remove, ("harmless",)
+
+
+def test_an_unknown_architecture_is_told(inside: Path, tool: Tool) -> None:
+    """A key that params.yaml lacks comes with the nearest one."""
+    code, _, errors = tool("score", str(inside / OURS), "--model", "lenet")
+    assert (code, errors) == (
+        1,
+        "error: no architecture of params.yaml is called 'lenet': did you mean lenet5?",
+    )
+
+
+def test_missing_data_are_told(inside: Path, tool: Tool) -> None:
+    """Without data or split one is told which stage makes them."""
+    (inside / "data/splits/holdout_6k.csv").unlink()
+    refused(tool, str(OURS), "data/splits/holdout_6k.csv is not here: dvc repro split@holdout_6k makes it")
+    (inside / "data/raw/train-labels-idx1-ubyte").unlink()
+    refused(tool, str(OURS), "data/raw/train-labels-idx1-ubyte is not here: dvc repro split@holdout_6k makes it")

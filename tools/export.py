@@ -1,0 +1,38 @@
+"""Tool export: a trained network for other programs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def export(
+    key: Annotated[str, typer.Argument(help="A key of `models`.")],
+    output: Annotated[Path | None, typer.Option(help="The file to write, instead of models/KEY.onnx.")] = None,
+) -> None:
+    """Write a trained network as ONNX, once onnxruntime predicts with it as the network does on all test images.
+
+    It takes `images`, uint8 (n, 28, 28), any n, as stored: 0 the background; scaling is inside. It gives
+    `probabilities` and `logits`, float32 (n, 10). The classes' names are in its metadata.
+    Example: python -m tools export lenet5
+    """
+    from fashion.data import read_part
+    from fashion.exporting import agreement, onnx_bytes
+    from fashion.files import write_bytes
+    from fashion.inference import class_names, finite_logits, made_by
+    from fashion.networks import load
+    from fashion.tables import printable
+
+    weights, path = Path(f"models/{key}.safetensors"), output or Path(f"models/{key}.onnx")
+    network, row, header = load(weights)
+    about = {"model": key, "classes": class_names(header, weights)}
+    with made_by("download"):
+        images = read_part(Path("data/raw"), "test").images
+    reference = finite_logits(network, images, row.pixels).numpy()
+    content = onnx_bytes(network, row.pixels, about)
+    same, apart = agreement(content, images, reference)
+    write_bytes(path, content)
+    typer.echo(
+        f"{printable(str(path))}: predicts as the network does on {same:,} of {len(images):,} test images; "
+        f"logits of up to {abs(reference).max():.3g} are at most {apart:.2g} apart"
+    )
