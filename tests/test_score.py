@@ -188,6 +188,13 @@ def test_an_unknown_architecture_is_told(inside: Path, tool: Tool) -> None:
     )
 
 
+def test_an_impossible_architecture_is_told(inside: Path, tool: Tool) -> None:
+    """A row that fits nothing is named before any weights are read."""
+    with modify_yaml(inside / "params.yaml") as params:
+        params["models"]["lenet5"]["layers"]["tanh1"] = "Tan"
+    refused(tool, str(OURS), r"models\.lenet5\.layers\.tanh1: there is no layer 'Tan': did you mean Tanh\?")
+
+
 def test_missing_data_are_told(inside: Path, tool: Tool) -> None:
     """Without data or split one is told which stage makes them."""
     (inside / "data/splits/holdout_6k.csv").unlink()

@@ -33,6 +33,7 @@ def _scores(file: Path, key: str) -> dict[str, dict[str, Any]]:
     import torch
 
     from fashion import scores
+    from fashion.advice import of_model
     from fashion.data import CLASSES, read_part, read_split
     from fashion.hardware import choose, place
     from fashion.inference import fill, finite_logits, made_by
@@ -41,7 +42,8 @@ def _scores(file: Path, key: str) -> dict[str, dict[str, Any]]:
 
     params = Params.load()
     row = params.architecture(key)
-    network = build(row.layers)
+    with of_model(key):
+        network = build(row.layers)
     fill(network, file, row)
     with made_by(f"split@{row.split}"):
         raw = Path("data/raw")
