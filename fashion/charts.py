@@ -127,7 +127,7 @@ def against(rows: Sequence[dict[str, Any]], quantity: str, label: str) -> str:
                 va="center",
             )
         axes.set_xscale("log")
-        axes.margins(x=0.18)
+        axes.margins(x=0.25)
         axes.set_xlabel(label)
         axes.set_ylabel("test accuracy, %")
         return _svg(figure)
