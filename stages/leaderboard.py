@@ -36,6 +36,7 @@ def leaderboard() -> None:
                 "training_flops": scores["training_flops"],
                 **{f"{part}_accuracy": scores[part]["accuracy"] for part in ("train", "validation", "test")},
                 "test_interval": scores["test"]["interval"],
+                "test_images": scores["test"]["images"],
                 "published": params.claims(key),
                 # With one seed there is no deviation.
                 "repeats": {"seeds": len(tests), "mean": tests.mean(), "deviation": tests.std()}
@@ -49,15 +50,22 @@ def leaderboard() -> None:
     level = _level([row["model"] for row in rows])
     rows = [row | {"level_with": level[row["model"]]} for row in rows]
     write_json(Path("metrics/leaderboard.json"), {row["model"]: row for row in rows})
-    edges = ({"test_interval": dict(zip(("low", "high"), row["test_interval"], strict=True))} for row in rows)
-    table = pd.json_normalize([row | edge for row, edge in zip(rows, edges, strict=True)], sep="_").round(6)
+    flat = [
+        row
+        | {
+            "test_interval": dict(zip(("low", "high"), row["test_interval"], strict=True)),
+            "level_with": " ".join(row["level_with"]),
+        }
+        for row in rows
+    ]
+    table = pd.json_normalize(flat, sep="_").round(6)
     write_csv(Path("metrics/leaderboard.csv"), table)
     write_bytes(Path("plots/leaderboard.png"), charts.leaderboard(rows))
     page = render(
         "leaderboard.html",
         rows=rows,
         dataset=params.data.dataset,
-        images=scores["test"]["images"],
+        images=rows[0]["test_images"],
         ranking=charts.ranking(rows),
         by_size=charts.against(rows, "parameters", "trainable parameters"),
         by_cost=charts.against(rows, "training_flops", "operations of the training, FLOP"),
