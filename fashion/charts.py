@@ -12,6 +12,7 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from adjustText import adjust_text
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
@@ -106,30 +107,22 @@ def calibration(bins: Sequence[dict[str, Any]]) -> str:
 
 
 def against(rows: Sequence[dict[str, Any]], quantity: str, label: str) -> str:
-    """Test accuracy with its interval over a quantity, logarithmic, a point for each architecture, as SVG."""
+    """Test accuracy over a quantity, logarithmic, a named point for each architecture, as SVG."""
     with _page_style():
-        figure = Figure(figsize=(5.4, 4), layout="constrained")
+        figure = Figure(figsize=(5.4, 4.4), dpi=DPI)
+        FigureCanvasAgg(figure)
         axes = figure.subplots()
-        ordered = sorted(rows, key=lambda row: row["test_accuracy"])
-        for number, row in enumerate(ordered):
-            low, high = (100 * edge for edge in row["test_interval"])
-            value = 100 * row["test_accuracy"]
-            reach = [[value - low], [high - value]]
-            axes.errorbar(row[quantity], value, yerr=reach, fmt="o", color=OURS, linewidth=0.8)
-            # Neighbours in height have their names on different sides.
-            side = 1 if number % 2 else -1
-            axes.annotate(
-                row["model"],
-                (row[quantity], value),
-                (7 * side, 0),
-                textcoords="offset points",
-                ha="left" if side > 0 else "right",
-                va="center",
-            )
+        across, up = [row[quantity] for row in rows], [100 * row["test_accuracy"] for row in rows]
+        axes.plot(across, up, "o", color=OURS, markersize=5)
         axes.set_xscale("log")
-        axes.margins(x=0.25)
+        axes.margins(0.15)
         axes.set_xlabel(label)
         axes.set_ylabel("test accuracy, %")
+        figure.tight_layout()
+        names = [axes.text(x, y, row["model"], fontsize=8) for x, y, row in zip(across, up, rows, strict=True)]
+        line = {"arrowstyle": "-", "color": "black", "alpha": 0.4, "linewidth": 0.6}
+        # Names keep clear of points and each other. Without a number of steps they move for a second, however far.
+        adjust_text(names, across, up, ax=axes, expand=(1.15, 1.5), iter_lim=500, arrowprops=line)
         return _svg(figure)
 
 
@@ -178,6 +171,8 @@ def _ranking(rows: Sequence[dict[str, Any]], width: float) -> Figure:
     axes.set_xlim(min(edges) - 0.5, max(edges) + 0.3)
     axes.set_xlabel("test accuracy, %")
     axes.grid(axis="x", alpha=0.3)
+    axes.grid(visible=False, axis="y")
+    axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=2, frameon=False)
     return figure

@@ -2,6 +2,7 @@
 
 import io
 import re
+from itertools import combinations
 from typing import Any
 from xml.etree import ElementTree
 
@@ -70,6 +71,16 @@ def test_drawings_share_no_names() -> None:
     defined = [set(re.findall(r'<clipPath id="(.*?)"', DRAWINGS[name]())) for name in ("curves", "calibration")]
     assert all(defined)
     assert not defined[0] & defined[1]
+
+
+def test_names_of_near_points_keep_clear_of_each_other() -> None:
+    """Of six networks of one size and accuracy no two names overlap: each is a line of 8 points above or below."""
+    rows = [board(f"network_{number}", 0.93) | {"parameters": 1000} for number in range(6)]
+    drawing = charts.against(rows, "parameters", "parameters")
+    places = re.findall(r'x="([\d.]+)" y="([\d.]+)"[^>]*>network_', drawing)
+    assert len(places) == 6
+    for (left, up), (other_left, other_up) in combinations([(float(x), float(y)) for x, y in places], 2):
+        assert abs(up - other_up) >= 8 or abs(left - other_left) >= 40
 
 
 def test_a_sheet_shows_tiles_pixel_for_pixel() -> None:
