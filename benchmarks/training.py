@@ -80,10 +80,9 @@ def table(figures: dict[str, Any]) -> str:
             ratio = "" if name == "engine" else f", **{median / engine:.2f}x**"
             cells.append(f"{_short(median)} ({_short(min(values))} to {_short(max(values))}){ratio}")
         lines.append(f"| {' | '.join(cells)} |")
-    about = f"Milliseconds a step, median (least to most) of {figures['rounds']} interleaved rounds, as a multiple of"
-    return "\n".join(
-        [*lines, "", f"{about} the engine's. The engine's machine: {figures['machine']}; the others: fp32."]
-    )
+    rounds = f"Milliseconds a step: median (least to most) of {figures['rounds']} interleaved rounds"
+    machine = f"bold, as a multiple of the engine's. The engine's machine: {figures['machine']}; the others: fp32."
+    return "\n".join([*lines, "", f"{rounds}; {machine}"])
 
 
 def _short(milliseconds: float) -> str:

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# A task for each architecture, then one that assembles them; from the project's folder, after make setup:
+# A task for each of the 15 architectures, counted from 0, then one that assembles them; from the project's folder, after
+# make setup:
 #   id=$(sbatch --parsable examples/slurm.sh)
 #   sbatch --dependency="afterok:$id" --wrap "tools/fan_out.sh head && .venv/bin/dvc push"
 #SBATCH --array=0-14

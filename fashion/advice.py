@@ -23,6 +23,8 @@ def explained() -> Iterator[None]:
         yield
     except ValidationError as error:
         sys.exit(f"error: {sentence(error)}")
+    except FileNotFoundError as error:
+        sys.exit(f"error: {error.filename or error} is not here: dvc repro makes what a stage reads.")
     except (FashionError, OSError) as error:
         sys.exit(f"error: {error}")
     except (MemoryError, RuntimeError) as error:

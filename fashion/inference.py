@@ -6,16 +6,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from fashion import FashionError, weights
 from fashion.data import CLASS_COUNT
-from fashion.images import logits
-from fashion.params import Architecture, Pixels
+from fashion.params import Architecture, Params
 
 # What weights may be stored as; smaller types mean nothing without the factors that belong to them.
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -38,17 +35,15 @@ def class_names(header: dict[str, Any], path: Path) -> list[str]:
     return names
 
 
-def finite_logits(
-    network: nn.Module, images: NDArray[np.uint8], pixels: Pixels, device: torch.device | str = "cpu"
-) -> Tensor:
-    """The logits of a network on that device for uint8 images (n, 28, 28): float32 (n, 10), on the CPU.
-
-    Raises FashionError where one is no finite number.
-    """
-    output = logits(network, torch.tensor(images, device=device), pixels.black, pixels.white).cpu()
-    if not output.isfinite().all():
-        raise FashionError("these weights give logits that are no finite numbers: train them anew.")
-    return output
+def trained(key: str) -> Path:
+    """The file of an architecture's weights; FashionError, with how to get them, where it is not here."""
+    path = Path(f"models/{key}.safetensors")
+    if not path.is_file():
+        # An unknown name is told as such.
+        Params.load().architecture(key)
+        stage = f"models/dvc.yaml:train@{key}"
+        raise FashionError(f"{path} is not here: dvc repro {stage} trains it, dvc pull {stage} fetches it.")
+    return path
 
 
 def fill(network: nn.Module, path: Path, row: Architecture) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
-from sklearn.metrics import log_loss, precision_recall_fscore_support
+from sklearn.metrics import f1_score, log_loss, precision_recall_fscore_support
 
 # Bins of equal width in confidence; the usual number since Guo et al. 2017, arXiv 1706.04599.
 BINS = 15
@@ -15,25 +15,26 @@ Labels = NDArray[np.int64]
 
 
 def overall(labels: Labels, probabilities: Probabilities) -> dict[str, Any]:
-    """Accuracy, its 95 % Wilson interval, and mean cross-entropy in nats."""
-    correct = int((probabilities.argmax(1) == labels).sum())
+    """Accuracy, its 95 % Wilson interval, mean cross-entropy in nats and macro F1."""
+    predictions, classes = probabilities.argmax(1), range(probabilities.shape[1])
+    correct = int((predictions == labels).sum())
     interval = binomtest(correct, len(labels)).proportion_ci(method="wilson")
     return {
         "accuracy": correct / len(labels),
         "interval": [interval.low, interval.high],
-        "loss": float(log_loss(labels, probabilities, labels=range(probabilities.shape[1]))),
+        "loss": float(log_loss(labels, probabilities, labels=classes)),
+        "macro_f1": float(f1_score(labels, predictions, labels=classes, average="macro", zero_division=0)),
         "correct": correct,
         "images": len(labels),
     }
 
 
 def details(labels: Labels, probabilities: Probabilities, classes: Sequence[str], mistakes: int) -> dict[str, Any]:
-    """Macro F1, expected calibration error, and what stands behind them, with so many of the worst mistakes."""
-    table, bins = per_class(labels, probabilities.argmax(1), classes), calibration(labels, probabilities)
+    """Per-class scores, calibration with its expected error, and so many of the worst mistakes."""
+    bins = calibration(labels, probabilities)
     return {
-        "macro_f1": sum(row["f1"] for row in table) / len(table),
         "calibration_error": expected_calibration_error(bins),
-        "classes": table,
+        "classes": per_class(labels, probabilities.argmax(1), classes),
         "calibration": bins,
         "mistakes": worst_mistakes(labels, probabilities, mistakes),
     }

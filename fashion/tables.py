@@ -20,7 +20,7 @@ def show(rows: Sequence[dict[str, str | int]]) -> None:
         table.add_row(*(Text(cell) for cell in cells))
     console = Console()
     # A file or a pipe takes lines of any length.
-    console.width = console.width if console.is_terminal else 200
+    console.width = console.width if console.is_terminal else 100_000
     console.print(table)
 
 

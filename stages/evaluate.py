@@ -21,40 +21,28 @@ def evaluate(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> 
 
     import numpy as np
     import pandas as pd
-    import torch
 
     from fashion import scores
     from fashion.costs import flops
-    from fashion.data import read_part, read_split
     from fashion.files import write_bytes, write_csv, write_json
-    from fashion.hardware import choose, place
-    from fashion.images import logits
     from fashion.networks import count, load, summarise
     from fashion.params import Params
+    from fashion.predictions import on_each_part
 
-    params = Params.load()
     network, row, header = load(Path(f"models/{key}.safetensors"))
-    # In full precision on every machine, however the weights were made.
-    hardware = choose(**params.gpu.model_dump(exclude={"processes", "precision"}), precision="fp32")
     forward = flops(network)
-    placed = place(network, hardware)
-    raw = Path("data/raw")
-    training, validation = read_split(Path(f"data/splits/{row.split}.csv"), read_part(raw, "train"))
-    parts = {"train": training, "validation": validation, "test": read_part(raw, "test")}
-    probabilities = {}
-    for name, part in parts.items():
-        images = torch.tensor(part.images, device=hardware.device)
-        output = logits(placed, images, row.pixels.black, row.pixels.white)
-        probabilities[name] = torch.softmax(output.cpu().double(), 1).numpy()
-        typer.echo(f"{key}: {len(images):,} {name} images")
+    parts = {}
+    for name, labels, probabilities in on_each_part(network, row, Params.load().gpu):
+        parts[name] = labels, probabilities
+        typer.echo(f"{key}: {len(labels):,} {name} images")
 
-    truth, test = parts["test"].labels, probabilities["test"]
+    truth, test = parts["test"]
     parameters, total = count(network)
     what = {"model": key, "dataset": header["dataset"], "split": row.split, "epoch": header["epoch"]}
     size = {"parameters": parameters, "total_parameters": total, "flops": forward}
     # Forward and twice as much backward.
-    size["training_flops"] = 3 * forward * len(training.labels) * row.train.epochs
-    overall = {name: scores.overall(part.labels, probabilities[name]) for name, part in parts.items()}
+    size["training_flops"] = 3 * forward * len(parts["train"][0]) * row.train.epochs
+    overall = {name: scores.overall(*part) for name, part in parts.items()}
     details = scores.details(truth, test, header["classes"], MISTAKES)
     layers = {"layers": [layer._asdict() for layer in summarise(row.layers)]}
     write_json(Path(f"metrics/evaluate/{key}.json"), what | size | overall | details | layers)

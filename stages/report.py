@@ -33,7 +33,8 @@ def report() -> None:
     headline = {name: scores[name] for name in ("model", "split", "parameters")}
     headline |= {f"{part}_accuracy": scores[part]["accuracy"] for part in ("train", "validation", "test")}
     write_json(
-        Path("metrics/report.json"), headline | {"test_loss": scores["test"]["loss"], "macro_f1": scores["macro_f1"]}
+        Path("metrics/report.json"),
+        headline | {"test_loss": scores["test"]["loss"], "macro_f1": scores["test"]["macro_f1"]},
     )
 
     history = Path(f"metrics/history/{key}.csv")
@@ -84,8 +85,8 @@ def _settings(header: dict[str, Any]) -> dict[str, Any]:
 
     architecture = {name: value for name, value in header["architecture"].items() if name != "layers"}
     ours = {name: header[name] for name in ("dataset", "seed", "hardware", "torch")}
-    flat = pd.json_normalize(architecture | ours).iloc[0]
-    return {str(name): value for name, value in flat.items()}
+    # Python's own values: NumPy's truth values are no booleans to the page.
+    return {str(name): value for name, value in pd.json_normalize(architecture | ours).iloc[0].to_dict().items()}
 
 
 def _filters(state: "dict[str, Tensor]", layers: dict[str, Any]) -> dict[str, Any] | None:
@@ -93,8 +94,11 @@ def _filters(state: "dict[str, Tensor]", layers: dict[str, Any]) -> dict[str, An
     from fashion.charts import filters
     from fashion.data import SIDE
 
-    for name in (f"{layer}.weight" for layer in layers):
-        if name in state and state[name].dim() > 1:
+    for layer in layers:
+        name = f"{layer}.weight"
+        if any(key.startswith(f"{layer}.") and tensor.dim() > 1 for key, tensor in state.items()):
+            if name not in state:
+                break
             weights = state[name].float()
             if weights.dim() == len("oihw") and weights.shape[1] == 1:
                 tiles = weights[:, 0]

@@ -84,7 +84,7 @@ def test_times_become_ratios_of_the_engines() -> None:
         "|---|---|---|---|\n"
         "| `lenet5` | 1000 (900 to 1100), **4.00x** | 250 (240 to 260) | 0.25 (0.25 to 0.3), **0.00x** |\n"
         "\n"
-        "Milliseconds a step, median (least to most) of 3 interleaved rounds, as a multiple of the engine's. "
+        "Milliseconds a step: median (least to most) of 3 interleaved rounds; bold, as a multiple of the engine's. "
         "The engine's machine: A box; the others: fp32."
     )
 

@@ -226,6 +226,19 @@ def test_a_clone_of_a_branch_knows_main_too(
     assert printed(capsys)[0] == f"### Changes since `{head(workspace, 'main')}`"
 
 
+def test_a_main_that_is_behind_its_origin(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a local main and the origin's the later one counts."""
+    workspace.run("git", "clone", "--quiet", ".", "../clone")
+    workspace.replace("params.yaml", "epochs: 25", "epochs: 26")
+    workspace.commit("meanwhile on main")
+    monkeypatch.chdir("../clone")
+    workspace.run("git", "-C", "../clone", "fetch", "--quiet")
+    workspace.run("git", "-C", "../clone", "switch", "--quiet", "--create", "work", "origin/main")
+    assert printed(capsys)[0].startswith(f"No setting and no number changed since `{head(workspace, 'main')}`.")
+
+
 def test_nothing_in_a_value_is_markdown(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     """Bars, backticks, line ends and mentions stay inside one code span of one cell, and long values are cut."""
     value = "a|b`c` @everyone\\n" + 200 * "long "

@@ -81,6 +81,7 @@ def test_the_page_has_it_all_and_fetches_nothing(finished: Workspace) -> None:
         "dvc exp run -S model=lenet5",
     ]
     words += [layer["name"] for layer in scores["layers"]] + [row["class"] for row in scores["classes"]]
+    words += ["<td>hardware.channels_last</td><td>true</td>"]
     assert [word for word in words if word not in page] == []
     assert re.findall(r"(?:src|href)=\"(?!data:|#)[^\"]*", page) == []
 

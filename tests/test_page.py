@@ -54,6 +54,15 @@ def test_the_leaderboard_shows_each_architecture() -> None:
     assert cells == [*none, *full, "cnn", "b,c"]
 
 
+def test_a_leaderboard_claims_only_what_is_there() -> None:
+    """Without published numbers the title speaks of none, and where all differ no table is drawn."""
+    rows = [row("cnn", 0.9336)]
+    page = render("leaderboard.html", rows=rows, dataset="digits", images=360, ranking="", by_size="", by_cost="")
+    assert "published numbers" not in page
+    assert "None are." in page
+    assert page.count("<table>") == 1
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["report", "leaderboard"])
 def test_pages_are_well_in_a_browser(tmp_path: Path, name: str) -> None:

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image, ImageDraw
 
 from fashion import FashionError
-from fashion.data import Part, read_part
+from fashion.data import SIDE, Part, read_part
 from fashion.fetching import fetch
-from fashion.pictures import SIDE, Grey, files, prepared, read
+from fashion.pictures import Grey, files, prepared, read
 
 # The corners of an ankle boot in a square of 100.
 BOOT = [(20, 10), (55, 10), (55, 55), (85, 65), (90, 85), (18, 85)]

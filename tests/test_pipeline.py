@@ -150,14 +150,15 @@ def test_every_command_shows_an_example(app: Any) -> None:
 
 
 def test_the_readmes_table_of_architectures_is_true(params: Params) -> None:
-    """README's table has each architecture with its parameters, split and published accuracies as the settings do."""
-    rows = re.findall(r"^\| `(\w+)` \| ([\d,]+) \| `(\w+)` \| (.*?) \|", (ROOT / "README.md").read_text(), re.MULTILINE)
+    """README's table has each architecture's parameters, split, published accuracies and epochs as the settings do."""
+    cells = r"^\| `(\w+)` \| ([\d,]+) \| `(\w+)` \| (.*?) \| (\d+) \|"
+    rows = re.findall(cells, (ROOT / "README.md").read_text(), re.MULTILINE)
     expected = []
     for key, row in params.models.items():
         claims = params.claims(key).items()
         published = ", ".join(f"{name.removesuffix('_accuracy')} {value:.2%}" for name, value in claims)
         parameters, _ = count(build(row.layers))
-        expected.append((key, f"{parameters:,}", row.split, published.replace("%", " %")))
+        expected.append((key, f"{parameters:,}", row.split, published.replace("%", " %"), str(row.train.epochs)))
     assert rows == expected
 
 

@@ -138,7 +138,10 @@ def test_any_name_can_be_shown(test_part: Part, tool: Tool, name: bytes, shown: 
 def test_missing_weights_are_told(inside: Path, tool: Tool) -> None:
     """Without weights one is told how to get them."""
     (inside / "shirt.png").touch()
-    expected = "error: models/alexnet.safetensors is not here: train it with dvc repro, or fetch it with dvc pull."
+    expected = (
+        "error: models/alexnet.safetensors is not here: "
+        "dvc repro models/dvc.yaml:train@alexnet trains it, dvc pull models/dvc.yaml:train@alexnet fetches it."
+    )
     assert tool("predict", "shirt.png", "--model", "alexnet") == (1, "", expected)
 
 

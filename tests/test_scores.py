@@ -40,10 +40,16 @@ def test_per_class_scores() -> None:
     assert [row["images"] for row in table] == [2, 2, 1]
 
 
-def test_details_put_it_together() -> None:
+def test_macro_f1() -> None:
     """Macro F1 is the plain mean over classes: 0.8, 0.4 and 0 weigh alike."""
-    found = scores.details(np.array([0, 0, 0, 1, 1, 2]), np.eye(3)[[0, 0, 1, 1, 2, 1]], ["a", "b", "c"], mistakes=2)
+    found = scores.overall(np.array([0, 0, 0, 1, 1, 2]), np.eye(3)[[0, 0, 1, 1, 2, 1]])
     assert found["macro_f1"] == pytest.approx((0.8 + 0.4 + 0.0) / 3)
+
+
+def test_details_put_it_together() -> None:
+    """Half of six predictions, all of them certain, are right; the worst are the first of them that are wrong."""
+    found = scores.details(np.array([0, 0, 0, 1, 1, 2]), np.eye(3)[[0, 0, 1, 1, 2, 1]], ["a", "b", "c"], mistakes=2)
+    assert [row["f1"] for row in found["classes"]] == pytest.approx([0.8, 0.4, 0.0])
     assert found["calibration_error"] == pytest.approx(0.5)
     assert [row["index"] for row in found["mistakes"]] == [2, 4]
 

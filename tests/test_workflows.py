@@ -10,6 +10,7 @@ import pytest
 from dvc.utils.serialize import modify_yaml
 from ruamel.yaml import YAML
 
+from fashion.params import Params
 from tests.conftest import ROOT, Workspace
 
 # The trained project below is made once.
@@ -55,6 +56,15 @@ def clone(trained: Workspace, tmp_path: Path) -> Workspace:
     """A clone of it without a cache, as a runner has one."""
     trained.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
     return Workspace(tmp_path / "clone")
+
+
+def test_examples_train_every_architecture() -> None:
+    """The examples of many machines have a worker for each row of params.yaml."""
+    keys = list(Params.load(ROOT / "params.yaml").models)
+    workflow = YAML(typ="safe").load(ROOT / "examples/github-actions.yaml")
+    stages = json.loads(workflow["on"]["workflow_dispatch"]["inputs"]["stages"]["default"])
+    assert stages == [f"evaluate@{key}" for key in keys]
+    assert f"#SBATCH --array=0-{len(keys) - 1}\n" in (ROOT / "examples/slurm.sh").read_text()
 
 
 @pytest.mark.parametrize("text", RUNS)
@@ -216,6 +226,10 @@ def test_a_training_ends_in_a_branch_and_a_remote(clone: Workspace, tmp_path: Pa
             play(clone, one["run"], *environment)
     assert "| `model` | `lenet5` | `fcnn` |" in (tmp_path / "summary.md").read_text()
     assert clone.run("git", "status", "--porcelain") == ""
+    # A training that changes nothing leaves no branch.
+    assert step("train/train", "git switch") == one["run"]
+    play(clone, one["run"], *environment, "GITHUB_RUN_ID=8")
+    assert "train-fcnn-8" not in clone.run("git", "ls-remote", str(tmp_path / "github.git"))
     assert "secret" not in (clone.folder / ".git/config").read_text()
 
     clone.run("git", "clone", "--quiet", "--branch=train-fcnn-7", str(tmp_path / "github.git"), str(tmp_path / "other"))

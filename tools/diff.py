@@ -28,7 +28,7 @@ ROWS, WIDTH = 100, 80
 def diff(
     base: Annotated[str | None, typer.Argument(help="A commit; by default the one where HEAD left main.")] = None,
 ) -> None:
-    """Print what the working tree changes since a commit as Markdown: settings, numbers, and whether those are noise.
+    """Print as Markdown what changed since a commit: settings, numbers, and whether those are more than noise.
 
     On main itself that commit is the last one. What git holds is enough: no cache of DVC's, no remote.
     Example: python -m tools diff HEAD~1
@@ -59,8 +59,9 @@ def _commit(name: str | None) -> str:
 
     if _output("git", "rev-parse", "--git-dir") is None:
         raise FashionError("there is no git repository here: run the command in a clone of the project.")
-    # A clone of another branch knows main as its origin's alone.
-    name = name or _output("git", "merge-base", "HEAD", "main") or _output("git", "merge-base", "HEAD", "origin/main")
+    # The latest of both: a local main may be behind, and a clone of another branch knows origin's alone.
+    mains = (("main", "origin/main"), ("main",), ("origin/main",))
+    name = name or next(filter(None, (_output("git", "merge-base", "HEAD", *refs) for refs in mains)), None)
     if not name:
         raise FashionError("HEAD never left a branch main: name the commit to compare with, HEAD~1 for example.")
     found = _output("git", "rev-parse", "--verify", "--short", "--end-of-options", f"{name.strip()}^{{commit}}")

@@ -10,20 +10,22 @@ def export(
     key: Annotated[str, typer.Argument(help="A key of `models`.")],
     output: Annotated[Path | None, typer.Option(help="The file to write, instead of models/KEY.onnx.")] = None,
 ) -> None:
-    """Write a trained network as ONNX, once onnxruntime predicts with it as the network does on all test images.
+    """Write a trained network as ONNX, where onnxruntime's logits on all test images are its own but for rounding.
 
-    It takes `images`, uint8 (n, 28, 28), any n, as stored: 0 the background; scaling is inside. It gives
-    `probabilities` and `logits`, float32 (n, 10). The classes' names are in its metadata.
+    The file takes `images`, uint8 (n, 28, 28), any n, as stored: 0 the
+    background; scaling is inside. It gives `probabilities` and `logits`,
+    float32 (n, 10). The classes' names are in its metadata.
     Example: python -m tools export lenet5
     """
     from fashion.data import read_part
     from fashion.exporting import agreement, onnx_bytes
     from fashion.files import write_bytes
-    from fashion.inference import class_names, finite_logits, made_by
+    from fashion.inference import class_names, made_by, trained
     from fashion.networks import load
+    from fashion.predictions import finite_logits
     from fashion.tables import printable
 
-    weights, path = Path(f"models/{key}.safetensors"), output or Path(f"models/{key}.onnx")
+    weights, path = trained(key), output or Path(f"models/{key}.onnx")
     network, row, header = load(weights)
     about = {"model": key, "classes": class_names(header, weights)}
     with made_by("download"):

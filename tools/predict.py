@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def predict(
-    images: Annotated[list[Path], typer.Argument(help="Image files, and folders: all images in them, sorted.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, and folders, without what is in their folders.")],
     model: Annotated[str | None, typer.Option(help="A key of `models` instead of the one that `model` names.")] = None,
     top: Annotated[int, typer.Option(min=1, max=10, help="How many classes to show.")] = 3,
     as_json: Annotated[bool, typer.Option("--json", help="A list of objects instead of a table.")] = False,
@@ -20,7 +20,7 @@ def predict(
 ) -> None:
     """Show the likeliest classes of the item in each picture, one item on a plain background.
 
-    What cannot be read is told below the others, a sentence each, and then the exit code is 1.
+    Files that cannot be read are named at the end, and the exit code is then 1.
     Example: python -m tools predict photo.jpg pictures/ --model cnn
     """
     from fashion.files import write_bytes
@@ -65,11 +65,12 @@ def _likeliest(key: str, pictures: "Sequence[Grey]", top: int) -> list[list[dict
     import numpy as np
     import torch
 
-    from fashion.inference import class_names, finite_logits
+    from fashion.data import SIDE
+    from fashion.inference import class_names, trained
     from fashion.networks import load
-    from fashion.pictures import SIDE
+    from fashion.predictions import finite_logits
 
-    path = Path(f"models/{key}.safetensors")
+    path = trained(key)
     network, row, header = load(path)
     names = class_names(header, path)
     # Also of no pictures at all.

@@ -14,9 +14,9 @@ def score(
     model: Annotated[str, typer.Option(help="The key of `models` whose architecture they are of.")],
     as_json: Annotated[bool, typer.Option("--json", help="An object instead of a table.")] = False,
 ) -> None:
-    """Judge weights from any file on the data and the split of params.yaml, as the stage evaluate does.
+    """Judge a file of weights on the data and the split of params.yaml, as the stage evaluate does.
 
-    On which images they were trained a foreign file does not say.
+    A foreign file does not say which images it was trained on: on those its scores flatter.
     Example: python -m tools score models/lenet5.safetensors --model lenet5
     """
     from fashion.tables import show
@@ -30,15 +30,12 @@ def score(
 
 def _scores(file: Path, key: str) -> dict[str, dict[str, Any]]:
     """Accuracy with its interval, loss and macro F1 on each part of the data."""
-    import torch
-
-    from fashion import scores
     from fashion.advice import of_model
-    from fashion.data import CLASSES, read_part, read_split
-    from fashion.hardware import choose, place
-    from fashion.inference import fill, finite_logits, made_by
+    from fashion.inference import fill, made_by
     from fashion.networks import build
     from fashion.params import Params
+    from fashion.predictions import on_each_part
+    from fashion.scores import overall
 
     params = Params.load()
     row = params.architecture(key)
@@ -46,17 +43,7 @@ def _scores(file: Path, key: str) -> dict[str, dict[str, Any]]:
         network = build(row.layers)
     fill(network, file, row)
     with made_by(f"split@{row.split}"):
-        raw = Path("data/raw")
-        training, validation = read_split(Path(f"data/splits/{row.split}.csv"), read_part(raw, "train"))
-        parts = {"train": training, "validation": validation, "test": read_part(raw, "test")}
-    hardware = choose(**params.gpu.model_dump(exclude={"processes", "precision"}), precision="fp32")
-    placed, classes, result = place(network, hardware), CLASSES[params.data.dataset], {}
-    for name, part in parts.items():
-        output = finite_logits(placed, part.images, row.pixels, hardware.device)
-        probabilities = torch.softmax(output.double(), 1).numpy()
-        details = scores.details(part.labels, probabilities, classes, mistakes=0)
-        result[name] = scores.overall(part.labels, probabilities) | {"macro_f1": details["macro_f1"]}
-    return result
+        return {name: overall(labels, found) for name, labels, found in on_each_part(network, row, params.gpu)}
 
 
 def _words(part: dict[str, Any]) -> dict[str, str | int]:

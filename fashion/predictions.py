@@ -1,0 +1,44 @@
+"""What a network makes of images: of any, and of each part of the data."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from fashion import FashionError
+from fashion.data import read_part, read_split
+from fashion.hardware import choose, place
+from fashion.images import logits
+from fashion.params import Architecture, Gpu, Pixels
+
+
+def finite_logits(
+    network: nn.Module, images: NDArray[np.uint8], pixels: Pixels, device: torch.device | str = "cpu"
+) -> Tensor:
+    """The logits of a network on that device for uint8 images (n, 28, 28): float32 (n, 10), on the CPU.
+
+    Raises FashionError where one is no finite number.
+    """
+    output = logits(network, torch.tensor(images, device=device), pixels.black, pixels.white).cpu()
+    if not output.isfinite().all():
+        raise FashionError("these weights give logits that are no finite numbers: train them anew.")
+    return output
+
+
+def on_each_part(
+    network: nn.Sequential, row: Architecture, gpu: Gpu
+) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.float64]]]:
+    """The labels (n) and the network's probabilities (n, 10) on the train, validation and test images of its split.
+
+    In full precision on every machine, however the weights were made, and without augmentation.
+    """
+    hardware = choose(**gpu.model_dump(exclude={"processes", "precision"}), precision="fp32")
+    placed = place(network, hardware)
+    raw = Path("data/raw")
+    training, validation = read_split(Path(f"data/splits/{row.split}.csv"), read_part(raw, "train"))
+    for name, part in {"train": training, "validation": validation, "test": read_part(raw, "test")}.items():
+        output = finite_logits(placed, part.images, row.pixels, hardware.device)
+        yield name, part.labels, torch.softmax(output.double(), 1).numpy()
