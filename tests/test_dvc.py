@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import shlex
 import shutil
 import signal
 import sys
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 
 from fashion.page import percent
 from fashion.significance import LEVEL, mcnemar
-from tests.conftest import Workspace
+from tests.conftest import ROOT, Workspace
 
 if TYPE_CHECKING:
     import subprocess
@@ -127,6 +128,12 @@ def test_a_queue_trains_each_model(workspace: Workspace) -> None:
             break
         time.sleep(1)
     assert status.count("Success") == 2
+    # As README shows experiments: no column of a file.
+    command = re.search(r"dvc exp show .*", (ROOT / "README.md").read_text())
+    assert command
+    shown = workspace.run(*shlex.split(command[0]), "--csv").splitlines()[0].split(",")
+    assert {"Experiment", "validation_accuracy", "params.yaml:model"} <= set(shown)
+    assert not [name for name in shown if "/" in name]
     rows = csv.DictReader(workspace.run("dvc", "exp", "show", "--csv").splitlines())
     assert {row["metrics/report.json:model"] for row in rows if row["State"]} == {"fcnn", "cnn"}
 
