@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -70,6 +71,13 @@ def test_too_little_memory_is_told() -> None:
     for action in (lambda: torch.empty(2**50), lambda: np.empty(2**50), _out_of_gpu_memory):
         with pytest.raises(SystemExit, match=r"^error: there is too little memory: .*\.$"), explained():
             action()
+
+
+def test_a_file_that_no_stage_has_made_is_told(tmp_path: Path) -> None:
+    """What is not there is named with the cure, not with the system's number for it."""
+    told = r"^error: .*/split\.csv is not here: dvc repro makes what a stage reads\.$"
+    with pytest.raises(SystemExit, match=told), explained():
+        (tmp_path / "split.csv").read_text()
 
 
 @pytest.mark.slow
