@@ -33,12 +33,20 @@ def on_each_part(
 ) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.float64]]]:
     """The labels (n) and the network's probabilities (n, 10) on the train, validation and test images of its split.
 
-    In full precision on every machine, however the weights were made, and without augmentation.
+    In full precision on every machine, however the weights were made, and without augmentation. Only what comes last,
+    `mirrored_test`, is the mean of the probabilities of each test image and of its mirror image.
     """
     hardware = choose(**gpu.model_dump(exclude={"processes", "precision"}), precision="fp32")
     placed = place(network, hardware)
+
+    def probabilities(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        return torch.softmax(finite_logits(placed, images, row.pixels, hardware.device).double(), 1).numpy()
+
     raw = Path("data/raw")
     training, validation = read_split(Path(f"data/splits/{row.split}.csv"), read_part(raw, "train"))
-    for name, part in {"train": training, "validation": validation, "test": read_part(raw, "test")}.items():
-        output = finite_logits(placed, part.images, row.pixels, hardware.device)
-        yield name, part.labels, torch.softmax(output.double(), 1).numpy()
+    for name, part in (("train", training), ("validation", validation)):
+        yield name, part.labels, probabilities(part.images)
+    test = read_part(raw, "test")
+    found = probabilities(test.images)
+    yield "test", test.labels, found
+    yield "mirrored_test", test.labels, (found + probabilities(test.images[:, :, ::-1].copy())) / 2

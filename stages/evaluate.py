@@ -34,7 +34,7 @@ def evaluate(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> 
     parts = {}
     for name, labels, probabilities in on_each_part(network, row, Params.load().gpu):
         parts[name] = labels, probabilities
-        typer.echo(f"{key}: {len(labels):,} {name} images")
+        typer.echo(f"{key}: {len(labels):,} {name.replace('_', ' ')} images")
 
     truth, test = parts["test"]
     parameters, total = count(network)

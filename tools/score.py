@@ -25,7 +25,7 @@ def score(
     if as_json:
         typer.echo(json.dumps({"file": str(file), "model": model, **parts}, indent=2))
         return
-    show([{"part": name, **_words(part)} for name, part in parts.items()])
+    show([{"part": name.replace("_", " "), **_words(part)} for name, part in parts.items()])
 
 
 def _scores(file: Path, key: str) -> dict[str, dict[str, Any]]:
