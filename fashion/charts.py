@@ -27,20 +27,23 @@ OURS, THEIRS = "#0072B2", "#D55E00"
 
 
 def samples(images: Images, labels: NDArray[np.int64], classes: Sequence[str], columns: int = 20) -> bytes:
-    """Three rows of the first images of each class, the class's name beside them, as PNG."""
-    rows, side, text, gap = 3, images.shape[1], 120, 8
-    band = rows * side + gap
-    width, height = text + columns * side + gap, len(classes) * band
+    """Up to three rows of the first images of each class, the class's name beside them, as PNG."""
+    side, text, gap = images.shape[1], 120, 8
+    chosen = [images[labels == number][: 3 * columns] for number in range(len(classes))]
+    rows = [max(1, -(-len(tiles) // columns)) for tiles in chosen]
+    # A figure without classes has a height too.
+    width, height = text + columns * side + gap, max(gap, sum(rows) * side + len(rows) * gap)
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
-    for number, name in enumerate(classes):
-        chosen = images[labels == number][: rows * columns]
-        shown = np.zeros((rows * columns, side, side), np.uint8)
-        shown[: len(chosen)] = chosen
-        grid = shown.reshape(rows, columns, side, side).swapaxes(1, 2).reshape(rows * side, columns * side)
-        bottom = height - (number + 1) * band + gap // 2
+    bottom = height
+    for name, tiles, count in zip(classes, chosen, rows, strict=True):
+        shown = np.zeros((count * columns, side, side), np.uint8)
+        shown[: len(tiles)] = tiles
+        grid = shown.reshape(count, columns, side, side).swapaxes(1, 2).reshape(count * side, columns * side)
+        bottom -= count * side + gap
         # One pixel for one pixel, nothing resampled.
-        figure.figimage(grid, text, bottom, cmap="gray_r", vmin=0, vmax=255, origin="upper")
-        figure.text((text - 2 * gap) / width, (bottom + rows * side / 2) / height, name, ha="right", va="center")
+        figure.figimage(grid, text, bottom + gap // 2, cmap="gray_r", vmin=0, vmax=255, origin="upper")
+        middle = bottom + (count * side + gap) / 2
+        figure.text((text - 2 * gap) / width, middle / height, name, ha="right", va="center")
     return _png(figure)
 
 

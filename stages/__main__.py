@@ -4,7 +4,7 @@ import typer
 
 from fashion.advice import explained
 from fashion.lifetime import end_when_told
-from stages import check, download, evaluate, leaderboard, repeat, report, split, spread, train
+from stages import check, download, evaluate, leaderboard, repeat, report, results, split, spread, train
 
 
 def program(words: str) -> typer.Typer:
@@ -23,6 +23,7 @@ for command in (
     repeat.repeat,
     spread.spread,
     leaderboard.leaderboard,
+    results.results,
 ):
     app.command(rich_help_panel="Stages")(command)
 

@@ -235,6 +235,11 @@ def test_repeats_and_leaderboard(workspace: Workspace) -> None:
     with (workspace.folder / "metrics/leaderboard.csv").open() as file:
         ranks = [float(row["test_accuracy"]) for row in csv.DictReader(file)]
     assert ranks == sorted(ranks, reverse=True)
+    assert workspace.stages("repro", "--single-item", "models/dvc.yaml:results") == ["results"]
+    page = (workspace.folder / "docs/results.md").read_text()
+    missed = np.all([table[:, 0] != table[:, 1] for table in labels.values()], axis=0)
+    assert f"- {missed.sum()} of {len(missed)} test images are missed by every one of them" in page
+    assert f"| `fcnn` | test | nothing | {percent(accuracy)} |" in page
 
 
 def test_git_alone_shows_results(workspace: Workspace) -> None:

@@ -63,6 +63,37 @@ def test_a_leaderboard_claims_only_what_is_there() -> None:
     assert page.count("<table>") == 1
 
 
+def test_results_stand_beside_what_was_published() -> None:
+    """Each claim is a line with its distance; the published recipe is judged by its interval; tables say changes."""
+    rows = {
+        "cnn": row("cnn", 0.9336, validation_accuracy=0.93, test_accuracy=0.9166),
+        "cnn_published": row("cnn_published", 0.9203, test_accuracy=0.9166),
+        "fcnn_published": row("fcnn_published", 0.8945, test_accuracy=0.9056),
+        "lenet5_1998": row("lenet5_1998", 0.8838),
+    }
+    found = [{"without": name, "mean": mean, "deviation": 0.001} for name, mean in (("", 0.93), ("warmup", 0.925))]
+    kinds = [{"truth": "Shirt", "prediction": "Coat", "images": 7}]
+    missed = {"images": 10_000, "missed": 9, "unanimous": 8, "expected": 0.5, "vote": 0.94, "kinds": kinds}
+    content: dict[str, Any] = {"overlap": 0, "best": list(rows), "missed": missed, "picture": "missed.png"}
+    ablation = {"model": "cnn", "epochs": 3, "seeds": 2, "rows": found}
+    page = render("results.md", dataset="fashion_mnist", rows=rows, ablations=[ablation], **content)
+    page = page.replace("\N{NARROW NO-BREAK SPACE}", " ")
+    for line in (
+        "| `cnn` | validation | 93.00 % | 93.36 % | +0.36 |  |  |",
+        "| `cnn` | test | 91.66 % | 93.36 % | +1.70 | 92.76 % to 93.96 % | 93.36 % ± 0.10 (5) |",
+        "| `lenet5_1998` | test | nothing | 88.38 % |  | 87.78 % to 88.98 % |  |",
+        "| without `warmup` | 92.50 % | 0.10 | -0.50 |",
+        "| Shirt | Coat | 7 |",
+    ):
+        assert line in page.splitlines()
+    assert "**`cnn`: the published 91.66 % is reproduced.**" in page
+    assert "**`fcnn`: the published 90.56 % is not reproduced.**" in page
+    assert "would reach 99.92 %" in page
+    digits = render("results.md", dataset="digits", rows=rows, ablations=[], **content)
+    assert "What reproduces" not in digits
+    assert "ingredient" not in digits
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["report", "leaderboard"])
 def test_pages_are_well_in_a_browser(tmp_path: Path, name: str) -> None:
