@@ -3,10 +3,10 @@
 from fashion.advice import explained
 from stages.__main__ import app as stages
 from stages.__main__ import program
-from tools import diff, export, models, predict, score
+from tools import ablation, diff, export, models, predict, score
 
 app = program("What people run beside the pipeline. Example: python -m tools models lenet5")
-for command in (models.models, predict.predict, score.score, export.export, diff.diff):
+for command in (models.models, predict.predict, score.score, export.export, diff.diff, ablation.ablation):
     app.command(rich_help_panel="Tools")(command)
 
 

@@ -1,0 +1,48 @@
+"""python -m tools ablation: what is left of an accuracy without each ingredient of its recipe."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from dvc.utils.serialize import modify_yaml
+
+from tests.conftest import Workspace
+
+TOOL = (sys.executable, "-m", "tools", "ablation", "lenet5", "--seeds", "2", "--epochs", "2")
+
+
+@pytest.fixture
+def workspace(checkout: Workspace, tmp_path: Path) -> Workspace:
+    """The project on `digits`, lenet5 with two ingredients alone: flips and smoothed labels."""
+    workspace = checkout.copy(tmp_path / "project")
+    workspace.keep("lenet5")
+    workspace.small(epochs=1)
+    with modify_yaml(workspace.folder / "params.yaml") as params:
+        params["train"] |= {"schedule": "constant", "warmup": 0.0, "weight_decay": 0.0, "label_smoothing": 0.1}
+        params["models"]["lenet5"]["train"] = {"epochs": 1, "augment": {"flip": True}}
+        for split in params["splits"].keys() - {"holdout_6k"}:
+            del params["splits"][split]
+    workspace.commit("two ingredients")
+    return workspace
+
+
+def test_each_ingredient_is_left_out_once(workspace: Workspace) -> None:
+    """Accuracies are those of the trainings one would run by hand, by seed; a second call has nothing to train."""
+    output = workspace.run(*TOOL)
+    found = json.loads((workspace.folder / "metrics/ablation/lenet5.json").read_text())
+    rows = {row["without"]: row for row in found["rows"]}
+    assert list(rows) == ["", "augment.flip", "label_smoothing"]
+    for row in rows.values():
+        assert row["mean"] == pytest.approx(sum(row["accuracies"]) / 2, abs=1e-6)
+    assert "Running stage 'models/dvc.yaml:train@lenet5'" in output
+    assert "Running stage" not in workspace.run(*TOOL)
+    one, other = (f"lenet5-2-epochs-{what}-seed-1" for what in ("whole", "without-augment-flip"))
+    changed = json.loads(workspace.run("dvc", "params", "diff", "--json", one, other))["params.yaml"]
+    assert {name: change["new"] for name, change in changed.items()} == {"models.lenet5.train.augment.flip": False}
+
+    settings = ("seed=1", "models.lenet5.train.epochs=2", "models.lenet5.train.augment.flip=false")
+    workspace.run("dvc", "exp", "run", *(word for setting in settings for word in ("-S", setting)))
+    report = json.loads((workspace.folder / "metrics/report.json").read_text())
+    assert rows["augment.flip"]["accuracies"][1] == pytest.approx(report["validation_accuracy"], abs=1e-6)
+    assert "error: experiments start from a commit, and dvc.lock is in none: commit" in workspace.run(*TOOL, fails=True)
