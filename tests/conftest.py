@@ -56,7 +56,8 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as `dvc repro` leaves it, with `digits` and with lenet5 after five epochs."""
     folder = tmp_path_factory.mktemp("trained")
     text = (ROOT / "params.yaml").read_text().replace("dataset: fashion_mnist", "dataset: digits")
-    (folder / "params.yaml").write_text(text.replace("device: auto", "device: cpu").replace("epochs: 25", "epochs: 5"))
+    text = re.sub(r"epochs: \d+", "epochs: 5", text)
+    (folder / "params.yaml").write_text(text.replace("device: auto", "device: cpu"))
     params = Params.load(folder / "params.yaml")
     row = params.models["lenet5"]
     list(fetch("digits", folder / "data/raw", None))
@@ -186,16 +187,17 @@ class Workspace:
         path.write_text(f"{start}\n  {key}:\n" + re.sub(r"epochs: \d+", f"epochs: {count}", row, count=1))
 
     def small(self, epochs: int) -> None:
-        """Set the data to `digits`, one thread, and so many epochs for every architecture."""
+        """Set the data to `digits`, one thread, so many epochs for every architecture, and no repeats."""
         self.replace("params.yaml", "dataset: fashion_mnist", "dataset: digits")
         self.replace("params.yaml", "threads: auto", "threads: 1")
         params = self.folder / "params.yaml"
-        params.write_text(re.sub(r"epochs: \d+", f"epochs: {epochs}", params.read_text()))
+        text = re.sub(r"epochs: \d+", f"epochs: {epochs}", params.read_text())
+        params.write_text(re.sub(r"^repeats: .*", "repeats: {}", text, flags=re.MULTILINE))
 
     def keep(self, *keys: str) -> None:
         """Leave these architectures alone, without locks: every one that there is can then be trained."""
         with modify_yaml(self.folder / "params.yaml") as params:
-            for section in ("models", "published"):
+            for section in ("models", "published", "repeats"):
                 for key in params[section].keys() - set(keys):
                     del params[section][key]
         self.run("git", "rm", "--quiet", "--force", "--ignore-unmatch", "dvc.lock", "models/dvc.lock")

@@ -59,12 +59,13 @@ def clone(trained: Workspace, tmp_path: Path) -> Workspace:
 
 
 def test_examples_train_every_architecture() -> None:
-    """The examples of many machines have a worker for each row of params.yaml."""
-    keys = list(Params.load(ROOT / "params.yaml").models)
+    """The examples of many machines have a worker for each row of params.yaml, and for each that is repeated."""
+    params = Params.load(ROOT / "params.yaml")
+    expected = [f"evaluate@{key}" for key in params.models] + [f"spread@{key}" for key in params.repeats]
     workflow = YAML(typ="safe").load(ROOT / "examples/github-actions.yaml")
     stages = json.loads(workflow["on"]["workflow_dispatch"]["inputs"]["stages"]["default"])
-    assert stages == [f"evaluate@{key}" for key in keys]
-    assert f"#SBATCH --array=0-{len(keys) - 1}\n" in (ROOT / "examples/slurm.sh").read_text()
+    assert stages == expected
+    assert f"#SBATCH --array=0-{len(expected) - 1}\n" in (ROOT / "examples/slurm.sh").read_text()
 
 
 @pytest.mark.parametrize("text", RUNS)
