@@ -29,3 +29,8 @@ def test_the_most_frequent_class_wins_the_vote() -> None:
 def test_chance_alone_would_give_the_product_of_the_errors() -> None:
     """With error rates of 3, 3 and 4 of 8, chance makes all three miss 36 of 512 images."""
     assert agreement(TRUTH, PREDICTIONS)["expected"] == pytest.approx(8 * 36 / 512)
+
+
+def test_a_tie_goes_to_the_lowest_class() -> None:
+    """Classes 2 and 1 have a vote each: 1 it is."""
+    assert agreement(np.array([1]), np.array([[2], [1]]))["vote"] == 1

@@ -45,6 +45,14 @@ def test_pictures_are_the_same_bytes_again(name: str) -> None:
     assert b"tIME" not in picture
 
 
+def test_samples_take_the_rows_that_they_need() -> None:
+    """100 images take the three rows that there are at most, 21 two and none one, and no class none."""
+    labels = np.repeat([0, 1, 3], [100, 21, 179])
+    picture = Image.open(io.BytesIO(charts.samples(IMAGES, labels, NAMES[:3])))
+    assert picture.height == (3 + 2 + 1) * 28 + 3 * 8
+    assert Image.open(io.BytesIO(charts.samples(IMAGES, labels, []))).height == 8
+
+
 HISTORY = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.0, 1.0], "validation_loss": [1.5, 1.2]})
 BINS = [{"confidence": 0.5, "accuracy": 0.4, "images": 3}, {"confidence": 0.99, "accuracy": 0.98, "images": 97}]
 DRAWINGS = {
