@@ -27,6 +27,7 @@ def workspace(checkout: Workspace, tmp_path: Path) -> Workspace:
     return workspace
 
 
+@pytest.mark.slow
 def test_each_ingredient_is_left_out_once(workspace: Workspace) -> None:
     """Accuracies are those of the trainings one would run by hand, by seed; a second call has nothing to train."""
     output = workspace.run(*TOOL)
