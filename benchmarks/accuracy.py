@@ -37,7 +37,7 @@ def accuracy(
     params = Params.load()
     for key in keys or KEYS:
         split = params.architecture(f"{key}_published").split
-        need(Path(f"data/splits/{split}.csv"), f"split@{split}")
+        need(Path(f"data/splits/{split}.csv"), "split")
         if "test_accuracy" not in params.claims(key):
             raise FashionError(f"no test accuracy is published for {key} on {params.data.dataset}.")
     figures: dict[str, Any] = {"machine": machine(), "runs": {}}

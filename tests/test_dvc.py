@@ -62,8 +62,7 @@ def predictions(workspace: Workspace, key: str) -> NDArray[np.int64]:
 def test_repro_builds_the_chosen_model_and_nothing_else(first: tuple[Workspace, list[str]]) -> None:
     """`dvc repro` runs the shared stages and the chain of lenet5."""
     workspace, ran = first
-    splits = ["split@holdout_12k", "split@holdout_5k", "split@holdout_6k", "split@subset_20k"]
-    assert ran == sorted(["check", "download", *splits, "train@lenet5", "evaluate@lenet5", "report"])
+    assert ran == ["check", "download", "evaluate@lenet5", "report", "split", "train@lenet5"]
     report = read(workspace, "metrics/report.json")
     assert (report["model"], report["split"], report["parameters"]) == ("lenet5", "holdout_6k", 44_426)
     with (workspace.folder / "plots/curves.csv").open() as file:
@@ -95,7 +94,7 @@ def test_repro_again_runs_nothing_and_leaves_git_clean(workspace: Workspace) -> 
 
 def test_a_forced_training_gives_the_same_bytes(workspace: Workspace) -> None:
     """Every stage run again gives the outputs that the locks know, pictures included."""
-    assert len(workspace.stages("repro", "--force")) == 9
+    assert len(workspace.stages("repro", "--force")) == 6
     assert workspace.run("git", "status", "--porcelain") == ""
 
 

@@ -32,7 +32,7 @@ def prepared(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> W
     }.items():
         workspace.replace("params.yaml", old, new)
     epochs(workspace, 2)
-    workspace.stages("repro", "download", "split@holdout_6k", "split@holdout_12k")
+    workspace.stages("repro", "download", "split")
     return workspace
 
 

@@ -198,6 +198,6 @@ def test_an_impossible_architecture_is_told(inside: Path, tool: Tool) -> None:
 def test_missing_data_are_told(inside: Path, tool: Tool) -> None:
     """Without data or split one is told which stage makes them."""
     (inside / "data/splits/holdout_6k.csv").unlink()
-    refused(tool, str(OURS), "data/splits/holdout_6k.csv is not here: dvc repro split@holdout_6k makes it")
+    refused(tool, str(OURS), "data/splits/holdout_6k.csv is not here: dvc repro split makes it")
     (inside / "data/raw/train-labels-idx1-ubyte").unlink()
-    refused(tool, str(OURS), "data/raw/train-labels-idx1-ubyte is not here: dvc repro split@holdout_6k makes it")
+    refused(tool, str(OURS), "data/raw/train-labels-idx1-ubyte is not here: dvc repro split makes it")

@@ -85,7 +85,7 @@ def mend(workspace: Workspace, block: int) -> str:
     [
         pytest.param("check", marks=pytest.mark.slow),
         pytest.param("download", marks=pytest.mark.slow),
-        pytest.param("split@holdout_6k", marks=pytest.mark.slow),
+        pytest.param("split", marks=pytest.mark.slow),
         pytest.param("models/dvc.yaml:train@lenet5", marks=pytest.mark.slow),
         pytest.param("models/dvc.yaml:evaluate@lenet5", marks=pytest.mark.slow),
         "report",

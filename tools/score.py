@@ -42,7 +42,7 @@ def _scores(file: Path, key: str) -> dict[str, dict[str, Any]]:
     with of_model(key):
         network = build(row.layers)
     fill(network, file, row)
-    with made_by(f"split@{row.split}"):
+    with made_by("split"):
         return {name: overall(labels, found) for name, labels, found in on_each_part(network, row, params.gpu)}
 
 
