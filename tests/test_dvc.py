@@ -242,13 +242,13 @@ def test_repeats_and_leaderboard(workspace: Workspace) -> None:
 
 
 def test_git_alone_shows_results(workspace: Workspace) -> None:
-    """Without a cache, plots and metrics of a commit are all there."""
+    """Without a cache, plots and metrics of a commit are all there, and DVC knows that nothing is to be run."""
     clone = Workspace(workspace.folder.parent / "clone")
     workspace.run("git", "clone", "--quiet", ".", str(clone.folder))
     assert "lenet5" in clone.run("dvc", "metrics", "show")
     plots = json.loads(clone.run("dvc", "plots", "show", "--json"))["data"]
     assert {"accuracy", "loss", "confusion", "calibration", "plots/mistakes.png", "plots/samples.png"} <= set(plots)
-    dry = clone.run("dvc", "repro", "--dry", "--allow-missing")
+    dry = clone.run("dvc", "repro", "--dry", "--allow-missing", "dvc.yaml", "models/dvc.yaml:spread@lenet5")
     assert "Running stage" not in dry
 
 
