@@ -10,6 +10,8 @@ if TYPE_CHECKING:
 
     from fashion.data import Part
 
+# The rows without a paper behind them.
+OWN = ("champion_small",)
 # How many of the best networks must agree, and how many kinds of their common mistakes are shown.
 BEST, KINDS = 6, 8
 PICTURE = Path("docs/missed.png")
@@ -25,7 +27,8 @@ def results() -> None:
     from fashion.page import render
     from fashion.params import Params
 
-    dataset = Params.load().data.dataset
+    params = Params.load()
+    dataset = params.data.dataset
     train, test = (read_part(Path("data/raw"), part) for part in ("train", "test"))
     rows = read_json(Path("metrics/leaderboard.json"))
     ablations = map(read_json, sorted(Path("metrics/ablation").glob("*.json")))
@@ -36,8 +39,20 @@ def results() -> None:
         "results.md",
         dataset=dataset,
         rows=rows,
+        own={
+            key: read_json(Path(f"metrics/evaluate/{key}.json"))["mirrored_test"]["accuracy"]
+            for key in OWN
+            if key in rows
+        },
         overlap=sum(image.tobytes() in known for image in test.images),
-        ablations=[found for found in ablations if found["model"] in rows and found["dataset"] == dataset],
+        # An ablation of what an architecture no longer is says nothing.
+        ablations=[
+            found
+            for found in ablations
+            if found["dataset"] == dataset
+            and found["model"] in params.models
+            and found["architecture"] == params.models[found["model"]].model_dump(mode="json")
+        ],
         best=best,
         missed=_missed(test, best, CLASSES[dataset]),
         picture=PICTURE.name,

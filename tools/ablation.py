@@ -40,7 +40,8 @@ def ablation(
     from fashion.tables import show
 
     params = Params.load()
-    recipe = params.architecture(key).train
+    architecture = params.architecture(key)
+    recipe = architecture.train
     epochs = epochs or recipe.epochs
     settings = pd.json_normalize(recipe.model_dump()).iloc[0]
     changes: dict[str, list[str]] = {"": []}
@@ -61,10 +62,11 @@ def ablation(
                 typer.echo(f"{name}, {len(rows) * seeds + seed + 1} of {len(changes) * seeds}", err=True)
                 _train(name, f"model={key}", f"seed={seed}", f"models.{key}.train.epochs={epochs}", *change)
             accuracies.append(metrics_show("metrics/report.json", rev=name)["validation_accuracy"])
-        found = pd.Series(accuracies)
-        rows.append({"without": without, "accuracies": accuracies, "mean": found.mean(), "deviation": found.std()})
-    what = {"model": key, "dataset": params.data.dataset, "epochs": epochs, "seeds": seeds}
-    write_json(Path(f"metrics/ablation/{key}.json"), what | {"rows": rows})
+        each = pd.Series(accuracies)
+        rows.append({"without": without, "accuracies": accuracies, "mean": each.mean(), "deviation": each.std()})
+    what = {"model": key, "dataset": params.data.dataset, "architecture": architecture.model_dump(mode="json")}
+    found = what | {"epochs": epochs, "seeds": seeds, "rows": rows}
+    write_json(Path(f"metrics/ablation/{key}.json"), found)
     whole = rows[0]["mean"]
     show(
         [
