@@ -212,6 +212,11 @@ class Workspace:
         shutil.copytree(self.folder, folder, symlinks=True)
         return Workspace(folder)
 
+    def clone(self, folder: Path) -> "Workspace":
+        """What git has of it, somewhere else."""
+        self.run("git", "clone", "--quiet", ".", str(folder))
+        return Workspace(folder)
+
 
 def ran(output: str) -> list[str]:
     """The stages that DVC says it ran, sorted, without their files."""

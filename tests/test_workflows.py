@@ -54,8 +54,7 @@ def trained(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Wo
 @pytest.fixture
 def clone(trained: Workspace, tmp_path: Path) -> Workspace:
     """A clone of it without a cache, as a runner has one."""
-    trained.run("git", "clone", "--quiet", ".", str(tmp_path / "clone"))
-    return Workspace(tmp_path / "clone")
+    return trained.clone(tmp_path / "clone")
 
 
 def test_examples_train_every_architecture() -> None:
