@@ -46,13 +46,14 @@ def test_each_ingredient_is_left_out_once(workspace: Workspace) -> None:
     workspace.run("dvc", "exp", "run", *(word for setting in settings for word in ("-S", setting)))
     report = json.loads((workspace.folder / "metrics/report.json").read_text())
     assert rows["augment.flip"]["accuracies"][1] == pytest.approx(report["validation_accuracy"], abs=1e-6)
+    said = workspace.run(*TOOL, fails=True)
+    assert said == (
+        "error: experiments start from a commit, and metrics/evaluate/lenet5.json is in none: commit or remove it.\n"
+    )
+
     board, page = "models/dvc.yaml:leaderboard", "models/dvc.yaml:results"
     assert workspace.stages("repro", "--single-item", board, page) == ["leaderboard", "results"]
     assert "without `" not in (workspace.folder / "docs/results.md").read_text()
     workspace.run("git", "checkout", "--quiet", "params.yaml")
     assert workspace.stages("repro", "--single-item", page) == ["results"]
     assert "| without `augment.flip` |" in (workspace.folder / "docs/results.md").read_text()
-    said = workspace.run(*TOOL, fails=True)
-    assert said == (
-        "error: experiments start from a commit, and metrics/evaluate/lenet5.json is in none: commit or remove it.\n"
-    )
