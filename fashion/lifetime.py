@@ -2,11 +2,16 @@
 
 import os
 import signal
+import sys
 import threading
 import time
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import psutil
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 
 def end_when_told() -> None:
@@ -15,8 +20,17 @@ def end_when_told() -> None:
     They run their commands as children, and one that is killed would leave them at work beside those of the next.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    sys.unraisablehook = _tell_again
     if os.environ.keys() & {"DVC_STAGE", "TORCHELASTIC_RUN_ID"}:
         threading.Thread(target=_watch, daemon=True).start()
+
+
+def _tell_again(dropped: "UnraisableHookArgs") -> None:
+    """Repeat an order to end that came while a finalizer ran: what is raised there Python prints and drops."""
+    if dropped.exc_type is KeyboardInterrupt:
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    else:
+        sys.__unraisablehook__(dropped)
 
 
 def _watch() -> None:

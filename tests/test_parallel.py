@@ -155,3 +155,20 @@ def test_nothing_trains_on_without_its_launcher(workspace: Workspace) -> None:
     process.communicate(timeout=20)
     assert psutil.wait_procs(workers, timeout=20)[1] == []
     assert not (workspace.folder / "models/lenet5.safetensors").exists()
+
+
+def test_an_order_to_end_is_not_lost_in_a_finalizer(workspace: Workspace) -> None:
+    """Where SIGTERM comes while an object is finalized the process ends all the same, and prints no traceback."""
+    program = """
+import os, signal, time
+from fashion.lifetime import end_when_told
+class Closing:
+    def __del__(self): os.kill(os.getpid(), signal.SIGTERM); time.sleep(0)
+end_when_told()
+try:
+    Closing()
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("ended")
+"""
+    assert workspace.run(sys.executable, "-c", program) == "ended\n"
