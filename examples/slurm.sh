@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# A task for each of the 16 architectures and one for each of the 4 that are repeated, counted from 0, then one that
+# A task for each of the 17 architectures and one for each of the 4 that are repeated, counted from 0, then one that
 # assembles them; from the project's folder, after make setup:
 #   id=$(sbatch --parsable examples/slurm.sh)
 #   sbatch --dependency="afterok:$id" --wrap "tools/fan_out.sh head && .venv/bin/dvc push"
-#SBATCH --array=0-19
+#SBATCH --array=0-20
 #SBATCH --cpus-per-task=2
 #SBATCH --time=04:00:00
 #SBATCH --requeue

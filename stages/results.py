@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from fashion.data import Part
 
 # The rows without a paper behind them.
-OWN = ("champion_small",)
+OWN = ("champion", "champion_small")
 # How many of the best networks must agree, and how many kinds of their common mistakes are shown.
 BEST, KINDS = 6, 8
 PICTURE = Path("docs/missed.png")

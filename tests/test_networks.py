@@ -40,10 +40,11 @@ PARAMETERS = {
     "convnet": (1_413_834, 1_413_834),
     "lenet5_1998": (60_000, 60_000),
     "wide_dense": (29_306_282, 29_306_282),
+    "champion": (1_940_970, 1_943_722),
     "champion_small": (95_722, 96_298),
 }
 SPLITS = {
-    "holdout_5k": ["champion_small", "convnet", "lenet5_1998"],
+    "holdout_5k": ["champion", "champion_small", "convnet", "lenet5_1998"],
     "holdout_6k": ["alexnet", "lenet5"],
     "subset_20k": ["wide_dense"],
 }
