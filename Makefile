@@ -14,7 +14,7 @@ repro: setup
 
 setup: .venv/ready
 
-# Quick tests, about ten minutes on two cores.
+# Quick tests, a quarter of an hour on two cores.
 test: setup
 	$(BIN)/python -m pytest
 

@@ -53,7 +53,9 @@ def fill(network: nn.Module, path: Path, row: Architecture) -> None:
     """
     state, header = _read(path)
     if header is not None and _computation(header) != _computation({"architecture": row.model_dump(mode="json")}):
-        raise FashionError(f"{path} says of itself that its layers or pixels are others: name its own architecture.")
+        raise FashionError(
+            f"{path} says of itself that its layers, pixels or split are others: name its own architecture."
+        )
     given, wanted = _kinds(state), _kinds(network.state_dict())
     for name in wanted | given:
         has, needs = given.get(name, "absent"), wanted.get(name, "absent")
@@ -78,10 +80,10 @@ def _read(path: Path) -> tuple[dict[str, Tensor], object]:
 
 
 def _computation(header: object) -> str | None:
-    """What of a description decides the logits, as text: the order of layers matters."""
+    """What of a description decides the logits, and which images are held out; as text: the order of layers matters."""
     match header:
-        case {"architecture": {"pixels": pixels, "layers": layers}}:
-            return json.dumps([pixels, layers])
+        case {"architecture": {"split": split, "pixels": pixels, "layers": layers}}:
+            return json.dumps([split, pixels, layers])
     return None
 
 

@@ -12,8 +12,8 @@ from fashion.params import FULL
 def split(labels: NDArray[np.int64], train: int, validation: int, seed: int) -> pd.DataFrame:
     """Draw a stratified split: columns index (ascending), label, part (train or validation).
 
-    The counts are meant for 60,000 images; fewer get their share. Raises FashionError where a part is too small to
-    hold every class.
+    The counts are meant for 60,000 images; fewer get their share. Raises FashionError where a part, or what is left
+    over, is too small to hold every class.
     """
     share = min(1.0, len(labels) / FULL)
     train, both = round(train * share), round((train + validation) * share)
@@ -22,8 +22,11 @@ def split(labels: NDArray[np.int64], train: int, validation: int, seed: int) -> 
         if both < len(labels):
             index, _ = train_test_split(index, train_size=both, stratify=labels[index], random_state=seed)
         training, _ = train_test_split(index, train_size=train, stratify=labels[index], random_state=seed)
-    except ValueError as error:
-        raise FashionError(f"a split of {train} + {both - train} images is impossible: {error}") from None
+    except ValueError:
+        raise FashionError(
+            f"{train} + {both - train} of {len(labels)} images is impossible: "
+            "either part, and what is left over if anything, must hold every class."
+        ) from None
     manifest = pd.DataFrame({"index": np.sort(index)})
     manifest["label"] = labels[manifest["index"]]
     manifest["part"] = np.where(manifest["index"].isin(training), "train", "validation")

@@ -19,7 +19,7 @@ def check() -> None:
     from fashion.advice import dangling, of_model
     from fashion.files import write_json, write_text
     from fashion.networks import build
-    from fashion.params import Params
+    from fashion.params import PATH, UNDO, Params
 
     params = Params.load()
     if problem := dangling(params):
@@ -29,5 +29,8 @@ def check() -> None:
         with torch.device("meta"), of_model(key):
             build(row.layers)
     for key, row in params.models.items():
-        write_json(LAYERS / f"{key}.json", row.layers)
+        try:
+            write_json(LAYERS / f"{key}.json", row.layers)
+        except ValueError:
+            raise FashionError(f"{PATH}: models.{key}.layers has a number that is not finite. {UNDO}") from None
     write_text(CHECKED, "params.yaml is valid\n")

@@ -2,8 +2,12 @@
 
 from itertools import combinations
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
+
+if TYPE_CHECKING:
+    from fashion.params import Params
 
 
 def leaderboard() -> None:
@@ -25,9 +29,7 @@ def leaderboard() -> None:
         # Results of rows since deleted, or of another data set, may lie there still.
         if key not in params.models or scores["dataset"] != params.data.dataset:
             continue
-        repeated = Path(f"metrics/repeat/{key}.json")
-        runs = read_json(repeated) if key in params.repeats and repeated.is_file() else {}
-        tests = pd.Series([run["test_accuracy"] for run in runs.values()])
+        tests = pd.Series(_repeated(params, key))
         rows.append(
             {
                 "model": key,
@@ -72,6 +74,19 @@ def leaderboard() -> None:
     )
     write_text(Path("plots/leaderboard.html"), page)
     typer.echo(table.to_string(index=False))
+
+
+def _repeated(params: "Params", key: str) -> list[float]:
+    """Test accuracies under further seeds, where they are of this data set and of what the architecture is now."""
+    from fashion.files import read_json
+
+    path = Path(f"metrics/repeat/{key}.json")
+    if key not in params.repeats or not path.is_file():
+        return []
+    found = read_json(path)
+    if found["dataset"] != params.data.dataset or found["architecture"] != params.models[key].model_dump(mode="json"):
+        return []
+    return [run["test_accuracy"] for run in found["seeds"].values()]
 
 
 def _level(keys: list[str]) -> dict[str, list[str]]:

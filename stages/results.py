@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from fashion.data import Part
 
-# The rows without a paper behind them.
+# Our own designs.
 OWN = ("champion", "champion_small")
 # How many of the best networks must agree, and how many kinds of their common mistakes are shown.
 BEST, KINDS = 6, 8

@@ -10,14 +10,19 @@ def split() -> None:
 
     Example: python -m stages split
     """
-    from fashion import splitting
+    from fashion import FashionError, splitting
     from fashion.data import read_part
     from fashion.files import write_csv
-    from fashion.params import Params
+    from fashion.params import PATH, UNDO, Params
 
     splits = Params.load().splits
     labels = read_part(Path("data/raw"), "train").labels
-    manifests = {key: splitting.split(labels, **counts.model_dump()) for key, counts in splits.items()}
+    manifests = {}
+    for key, counts in splits.items():
+        try:
+            manifests[key] = splitting.split(labels, **counts.model_dump())
+        except FashionError as error:
+            raise FashionError(f"{PATH}: splits.{key}: {error} {UNDO}") from None
     for key, manifest in manifests.items():
         write_csv(Path(f"data/splits/{key}.csv"), manifest)
         counted = (f"{count:,} {part}" for part, count in manifest["part"].value_counts().items())

@@ -21,12 +21,14 @@ def spread(key: Annotated[str, typer.Argument(help="A key of `repeats`.")]) -> N
     from fashion.predictions import on_each_part
     from fashion.scores import overall
 
-    gpu, runs = Params.load().gpu, {}
+    params = Params.load()
+    what, runs = {}, {}
     for path in sorted(Path(f"models/{key}.repeats").iterdir(), key=lambda path: int(path.stem)):
         network, row, header = load(path)
+        what = {"dataset": params.data.dataset, "architecture": row.model_dump(mode="json")}
         runs[str(header["seed"])] = {
             f"{name}_accuracy": overall(truth, probabilities)["accuracy"]
-            for name, truth, probabilities in on_each_part(network, row, gpu)
+            for name, truth, probabilities in on_each_part(network, row, params.gpu)
         }
         typer.echo(f"{key}, seed {header['seed']}: test {runs[str(header['seed'])]['test_accuracy']:.2%}")
-    write_json(Path(f"metrics/repeat/{key}.json"), runs)
+    write_json(Path(f"metrics/repeat/{key}.json"), what | {"seeds": runs})

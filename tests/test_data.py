@@ -258,10 +258,11 @@ def test_the_seed_draws_the_split() -> None:
     assert not one.equals(other)
 
 
-def test_a_split_that_is_too_small_is_told() -> None:
-    """Two images cannot hold ten classes."""
-    with pytest.raises(FashionError, match="is impossible"):
-        split(np.repeat(np.arange(10), 100), train=54_000, validation=120, seed=0)
+@pytest.mark.parametrize("validation", [120, 5_880])
+def test_a_split_that_is_too_small_is_told(validation: int) -> None:
+    """Two images cannot hold ten classes, whether they validate or are left over."""
+    with pytest.raises(FashionError, match="is impossible: either part, and what is left over"):
+        split(np.repeat(np.arange(10), 100), train=54_000, validation=validation, seed=0)
 
 
 @pytest.mark.parametrize(

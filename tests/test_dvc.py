@@ -187,16 +187,20 @@ def test_a_change_of_order_retrains(workspace: Workspace) -> None:
     assert workspace.stages("repro") == []
 
 
-def test_an_impossible_architecture_is_told(workspace: Workspace) -> None:
-    """A layer that does not fit is named with its model before anything else runs."""
-    workspace.replace(
-        "params.yaml",
-        "conv3: {Conv2d: {out_channels: 120, kernel_size: 4}}",
-        "conv3: {Conv2d: {out_channels: 120, kernel_size: 5}}",
-    )
+@pytest.mark.parametrize(
+    ("layer", "told"),
+    [
+        ("conv3: {Conv2d: {out_channels: 120, kernel_size: 5}}", ".conv3: Conv2d does not fit on (16, 4, 4)"),
+        ("conv3: {ConstantPad2d: {padding: 0, value: .inf}}", " has a number that is not finite"),
+    ],
+)
+def test_an_impossible_architecture_is_told(workspace: Workspace, layer: str, told: str) -> None:
+    """A layer that does not fit, or no number, is named with its model before anything else runs."""
+    workspace.replace("params.yaml", "conv3: {Conv2d: {out_channels: 120, kernel_size: 4}}", layer)
     output = workspace.run("dvc", "repro", fails=True)
     assert re.findall(r"Running stage '(.*)'", output) == ["check"]
-    assert "params.yaml: models.lenet5.layers.conv3: Conv2d does not fit on (16, 4, 4)" in output
+    assert f"params.yaml: models.lenet5.layers{told}" in output
+    assert "Traceback" not in output
     assert "git restore params.yaml" in output
 
 
@@ -211,15 +215,15 @@ def test_a_wrong_model_name_is_told_and_undone(workspace: Workspace) -> None:
 
 
 def test_repeats_and_leaderboard(workspace: Workspace) -> None:
-    """Two more seeds of lenet5, never trained twice, git alone knows them; what is evaluated makes a leaderboard."""
+    """Two more seeds, never trained twice, known to git alone; the leaderboard has those of today's recipe."""
     workspace.replace("params.yaml", "repeats: {}", "repeats: {lenet5: 2}")
     assert workspace.stages("repro", "models/dvc.yaml:spread@lenet5") == ["check", "repeat@lenet5", "spread@lenet5"]
     workspace.replace("params.yaml", "repeats: {lenet5: 2}", "repeats: {lenet5: 1}")
     assert "repeat@lenet5" in workspace.stages("repro", "models/dvc.yaml:spread@lenet5")
-    assert list(read(workspace, "metrics/repeat/lenet5.json")) == ["1"]
+    assert list(read(workspace, "metrics/repeat/lenet5.json")["seeds"]) == ["1"]
     workspace.replace("params.yaml", "repeats: {lenet5: 1}", "repeats: {lenet5: 2}")
     assert workspace.stages("repro", "models/dvc.yaml:spread@lenet5") == ["spread@lenet5"]
-    assert list(read(workspace, "metrics/repeat/lenet5.json")) == ["1", "2"]
+    assert list(read(workspace, "metrics/repeat/lenet5.json")["seeds"]) == ["1", "2"]
     assert workspace.run("git", "status", "--porcelain", "models/.gitignore") == ""
     workspace.commit("two more seeds")
     clone = workspace.clone(workspace.folder.parent / "clone")
@@ -242,6 +246,9 @@ def test_repeats_and_leaderboard(workspace: Workspace) -> None:
     missed = np.all([table[:, 0] != table[:, 1] for table in labels.values()], axis=0)
     assert f"- {missed.sum()} of {len(missed)} test images are missed by every one of them" in page
     assert f"| `fcnn` | test | nothing | {percent(accuracy)} |" in page
+    workspace.epochs("lenet5", 3)
+    assert workspace.stages("repro", "--single-item", "models/dvc.yaml:leaderboard") == ["leaderboard"]
+    assert read(workspace, "metrics/leaderboard.json")["lenet5"]["repeats"] == {}
 
 
 def test_git_alone_shows_results(workspace: Workspace) -> None:

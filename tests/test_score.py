@@ -144,18 +144,19 @@ def test_tensors_that_do_not_fit_are_told(
         lambda row: row["layers"].update(tanh1=["ReLU", {}]),
         lambda row: row["layers"].update(tanh1=row["layers"].pop("tanh1")),
         lambda row: row.update(pixels={"black": -1.0, "white": 1.0}),
+        lambda row: row.update(split="holdout_5k"),
         lambda row: row.pop("layers"),
     ],
-    ids=["another layer", "another order", "other pixels", "nothing"],
+    ids=["another layer", "another order", "other pixels", "another split", "nothing"],
 )
 def test_a_description_of_another_network_is_told(
     inside: Path, tool: Tool, change: Callable[[dict[str, Any]], object]
 ) -> None:
-    """Weights that say of themselves that they compute something else are refused, though every tensor fits."""
+    """Weights that say of themselves that they compute something else, or saw other images, are refused."""
     tensors, header = weights.load(OURS)
     change(header["architecture"])
     (inside / "other.safetensors").write_bytes(weights.dumps(tensors, header))
-    refused(tool, "other.safetensors", r"other\.safetensors says of itself that its layers or pixels are others")
+    refused(tool, "other.safetensors", r"other\.safetensors says of itself that its layers, pixels or split are others")
 
 
 def test_what_is_no_safetensors_is_told(inside: Path, tool: Tool) -> None:
