@@ -298,7 +298,7 @@ def test_a_training_ends_when_told(long: Workspace, told: signal.Signals) -> Non
     ("shell", "command"),
     [
         ("bash", ["repro"]),
-        ("sh", ["exp", "run", "--temp"]),
+        pytest.param("sh", ["exp", "run", "--temp"], marks=pytest.mark.slow),
         pytest.param("sh", ["exp", "run"], marks=pytest.mark.slow),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
