@@ -17,8 +17,8 @@ from benchmarks.processes import RAW, alone, machine, need
 from fashion import FashionError
 from fashion.data import read_part, read_split
 from fashion.files import write_json
-from fashion.memory import SETTINGS
 from fashion.params import Params
+from fashion.running.memory import SETTINGS
 
 # Those whose published recipe is known; its row has the suffix _published.
 KEYS = ["fcnn", "cnn"]

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.contestants import BATCH, WARMUP, Clock, dataset, loader, main, torchs
 from benchmarks.processes import RAW
-from fashion.params import Architecture
+from fashion.description import Architecture
 
 
 def lightning(row: Architecture, steps: int) -> float:

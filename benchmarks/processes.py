@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fashion import FashionError
-from fashion.memory import SETTINGS
+from fashion.running.memory import SETTINGS
 
 RAW = Path("data/raw")
 

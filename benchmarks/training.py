@@ -10,8 +10,8 @@ from tqdm import tqdm
 
 from benchmarks.processes import RAW, alone, machine, need
 from fashion.files import read_json, write_json
-from fashion.memory import SETTINGS
 from fashion.params import Params
+from fashion.running.memory import SETTINGS
 
 # Their requirements are in peers.txt; make peers makes it.
 PEERS = Path(".venv-peers/bin/python")

@@ -57,11 +57,14 @@ def dangling(params: Params) -> str | None:
         ("model", params.model, rows),
         *((f"models.{key}.split", row.split, params.splits) for key, row in rows.items()),
     ]
-    references += [(f"repeats.{key}", key, rows) for key in params.repeats]
+    references += [(f"repeats.{name}.model", repeat.model, rows) for name, repeat in params.repeats.items()]
     references += [(f"published.{key}", key, rows) for key in params.published]
     for where, name, known in references:
         if name not in known:
             return f"{PATH}: {where} names {name!r}, which does not exist: {did_you_mean(name, known)} {UNDO}"
+    for name, repeat in params.repeats.items():
+        if name != (right := f"{repeat.model}-{repeat.seed}"):
+            return f"{PATH}: repeats.{name} must be called {right}, after its model and seed. {UNDO}"
     return None
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from fashion import FashionError
 from fashion.data import SIDE
+from fashion.description import Pixels
 from fashion.images import INFERENCE_BATCH, scaled
-from fashion.params import Pixels
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 # How far logits may be apart, as a share of the greatest one: rounding in fp32 was seen to reach 2e-6 of it.

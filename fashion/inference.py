@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from fashion import FashionError, weights
 from fashion.data import CLASS_COUNT
-from fashion.params import Architecture, Params
+from fashion.description import Description
+from fashion.params import Params
 
 # What weights may be stored as; smaller types mean nothing without the factors that belong to them.
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -46,19 +47,20 @@ def trained(key: str) -> Path:
     return path
 
 
-def fill(network: nn.Module, path: Path, row: Architecture) -> None:
-    """Give a network of that architecture the weights in a file: one of ours, or one that just holds the tensors.
+def fill(network: nn.Module, path: Path, description: Description) -> None:
+    """Give a network of that description the weights in a file: one of ours, or one that just holds the tensors.
 
-    Raises FashionError where the file is missing, no safetensors, or of another architecture.
+    Raises FashionError where the file is missing, no safetensors, or of another architecture, data set or split.
     """
     state, header = _read(path)
-    if header is not None and _computation(header) != _computation({"architecture": row.model_dump(mode="json")}):
+    wanted = {"description": description.model_dump()}
+    if header is not None and _computation(header) != _computation(wanted):
         raise FashionError(
-            f"{path} says of itself that its layers, pixels or split are others: name its own architecture."
+            f"{path} says of itself that its data set, split, pixels or layers are others: name its own architecture."
         )
-    given, wanted = _kinds(state), _kinds(network.state_dict())
-    for name in wanted | given:
-        has, needs = given.get(name, "absent"), wanted.get(name, "absent")
+    given, needed = _kinds(state), _kinds(network.state_dict())
+    for name in needed | given:
+        has, needs = given.get(name, "absent"), needed.get(name, "absent")
         if has != needs:
             raise FashionError(f"{path} is of another architecture: {name!r} is {has} and must be {needs}.")
     network.load_state_dict(state)
@@ -82,8 +84,10 @@ def _read(path: Path) -> tuple[dict[str, Tensor], object]:
 def _computation(header: object) -> str | None:
     """What of a description decides the logits, and which images are held out; as text: the order of layers matters."""
     match header:
-        case {"architecture": {"split": split, "pixels": pixels, "layers": layers}}:
-            return json.dumps([split, pixels, layers])
+        case {
+            "description": {"dataset": dataset, "split": split, "architecture": {"pixels": pixels, "layers": layers}}
+        }:
+            return json.dumps([dataset, split, pixels, layers])
     return None
 
 

@@ -25,6 +25,13 @@ class Conv2d(nn.Conv2d):
         return functional.linear(maps.flatten(1), self.weight.flatten(1), self.bias)[:, :, None, None]
 
 
+class Conv3x3(Conv2d):
+    """A 3x3 convolution that keeps rows and columns and has no bias, since a norm follows it."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
+
+
 def block_mean(maps: Tensor, size: int) -> Tensor:
     """(n, channels, height, width) -> (n, channels, height / size, width / size), as torch's average pooling.
 

@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from fashion import FashionError, did_you_mean, weights
 from fashion.data import CLASS_COUNT, SIDE
+from fashion.description import Description, Layers
 from fashion.layers import (
     AvgPool2d,
     CodeDistance,
     Conv2d,
+    Conv3x3,
     Dropout,
     LocalResponseNorm,
     PartialConv2d,
@@ -24,11 +26,11 @@ from fashion.layers import (
     ScaledTanh,
     Subsampling,
 )
-from fashion.params import Architecture, Layers
 
 # Every layer that a row may name, and the argument that its input decides.
 LAYERS: dict[str, tuple[type[nn.Module], str | None]] = {
     "Conv2d": (Conv2d, "in_channels"),
+    "Conv3x3": (Conv3x3, "in_channels"),
     "PartialConv2d": (PartialConv2d, "in_channels"),
     "Subsampling": (Subsampling, "in_channels"),
     "Linear": (nn.Linear, "in_features"),
@@ -83,24 +85,25 @@ def build(layers: Layers, init: Literal["torch", "fan_in_normal"] = "torch", see
     return network
 
 
-def load(path: Path) -> tuple[nn.Sequential, Architecture, dict[str, Any]]:
-    """The trained network in a weights file, on the CPU, its architecture, and all that the file says of itself.
+def load(path: Path) -> tuple[nn.Sequential, Description, dict[str, Any]]:
+    """The trained network in a weights file, on the CPU, its description, and the whole header of the file.
 
     Raises FashionError where the file is missing, none of ours, or holds other tensors than its architecture has.
     """
     state, header = weights.load(path)
     try:
-        row = Architecture.model_validate(header["architecture"])
+        description = Description.model_validate(header["description"])
+        layers = description.architecture.layers
         # Without memory first: a description may promise any size.
         with torch.device("meta"):
-            promised = build(row.layers).state_dict()
+            promised = build(layers).state_dict()
         if _shapes(state) != _shapes(promised):
             raise ValueError("its layers have other shapes")
-        network = build(row.layers)
+        network = build(layers)
         network.load_state_dict(state)
     except (FashionError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise FashionError(f"{path} contradicts its own description ({_short(error)}): train it anew.") from None
-    return network, row, header
+    return network, description, header
 
 
 def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:

@@ -1,28 +1,31 @@
-"""The settings of params.yaml as types: what each may be, and nothing of what it means."""
+"""The settings of params.yaml as types, and the description of each training that follows from them."""
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    NonNegativeFloat,
-    PositiveInt,
-    model_validator,
-)
+from pydantic import AfterValidator, Field
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from fashion import FashionError, did_you_mean
+from fashion.description import (
+    Architecture,
+    Dataset,
+    Description,
+    Fraction,
+    Key,
+    Numerics,
+    Pixels,
+    Recipe,
+    Seed,
+    Settings,
+    Split,
+)
+from fashion.fingerprint import fingerprint
 
 PATH = Path("params.yaml")
 UNDO = f"Mend it, or undo your change with: git restore {PATH}"
-# The training images that the counts of a split are meant for.
-FULL = 60_000
 
 
 def _device(value: str) -> str:
@@ -31,115 +34,30 @@ def _device(value: str) -> str:
     raise ValueError("must be auto, cpu, mps, cuda or cuda:N")
 
 
-def _threads(value: object) -> object:
-    if value == "auto" or (type(value) is int and value > 0):
-        return value
-    raise ValueError("must be auto or a positive number")
-
-
-def _layer(value: object) -> tuple[str, dict[str, Any]]:
-    """A layer's class and arguments, written `Tanh`, {Tanh: {}} or, in a weights file, ["Tanh", {}]."""
-    match value:
-        case str():
-            return value, {}
-        case [str() as kind, dict() as arguments]:
-            return kind, arguments
-        case dict() if len(value) == 1:
-            (kind, arguments) = next(iter(value.items()))
-            if isinstance(arguments, dict) and all(isinstance(name, str) for name in arguments):
-                return str(kind), arguments
-    raise ValueError("must be a layer's class, or one class with its arguments: {Conv2d: {out_channels: 6, ...}}")
-
-
-# Keys become parts of commands and file names, layer names parts of weights' names.
-Key = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
-Layer = Annotated[tuple[str, dict[str, Any]], BeforeValidator(_layer)]
-Layers = Annotated[dict[Key, Layer], Field(min_length=1)]
-# What torch, NumPy and scikit-learn all take, with room for a repeat's seeds.
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Settings(BaseModel):
-    """A section: every key known, every type exact, nothing changed later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
 class Data(Settings):
     """Which images."""
 
-    dataset: Literal["fashion_mnist", "mnist", "kmnist", "digits"]
+    dataset: Dataset
 
 
-class Split(Settings):
-    """Counts of training images in each part, for a training set of 60,000, and the seed that draws them."""
-
-    train: PositiveInt
-    validation: PositiveInt
-    seed: Seed
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.train + self.validation > FULL:
-            raise ValueError(f"asks for {self.train} + {self.validation} images, and there are {FULL}")
-        return self
-
-
-class Augment(Settings):
-    """How training images vary: mirrored or not, moved by up to `shift` pixels, a square of `erase` pixels blank."""
-
-    flip: bool
-    shift: Annotated[int, Field(ge=0, le=14)]
-    erase: Annotated[int, Field(ge=0, le=28)]
-
-
-class Recipe(Settings):
-    """How architectures are trained unless their own rows say otherwise."""
-
-    batch_size: PositiveInt
-    optimizer: Literal["adam", "adamw", "nadam", "sgd"]
-    learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: NonNegativeFloat
-    schedule: Literal["constant", "linear", "cosine"]
-    warmup: Fraction
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    augment: Augment
-
-
-class Train(Recipe):
-    """One architecture's complete recipe."""
-
-    epochs: PositiveInt
-
-
-class Gpu(Settings):
+class Gpu(Numerics):
     """Where and how training computes."""
 
     device: Annotated[str, AfterValidator(_device)]
-    precision: Literal["auto", "fp32", "bf16", "fp16"]
-    compile: bool
-    channels_last: bool
-    deterministic: bool
-    threads: Annotated[Literal["auto"] | int, BeforeValidator(_threads)]
     processes: Annotated[int, Field(ge=1)]
 
 
-class Pixels(Settings):
-    """What the darkest and the lightest pixel become; those between follow linearly."""
+class Repeat(Settings):
+    """A further training of an architecture, under another seed."""
 
-    black: float
-    white: float
+    model: str
+    seed: Seed
 
 
-class Architecture(Settings):
-    """A row of `models`: all that determines one network's numbers, its own `train` completed by the common one."""
+class Row(Architecture):
+    """A row of `models`, completed by the row that it is like and by the common settings."""
 
-    split: str
-    pixels: Pixels
-    init: Literal["torch", "fan_in_normal"] = "torch"
-    train: Train
-    layers: Layers
+    like: str | None = Field(default=None, exclude=True)
 
 
 class Published(Settings):
@@ -163,21 +81,23 @@ class Params(Settings):
     seed: Seed
     data: Data
     splits: dict[Key, Split]
+    pixels: Pixels
     train: Recipe
     gpu: Gpu
-    repeats: dict[Key, PositiveInt]
-    models: dict[Key, Architecture]
+    repeats: dict[str, Repeat]
+    models: dict[Key, Row]
     published: dict[Key, Published]
 
     @classmethod
     def load(cls, path: Path = PATH) -> Self:
         """Read the settings.
 
-        Raises FashionError where the file is missing or no YAML, pydantic's ValidationError where a setting is wrong.
+        Raises FashionError where the file is missing, not YAML, or a row is like none; pydantic's ValidationError where
+        a setting is wrong.
         """
         return cls.model_validate(_completed(_read(path)))
 
-    def architecture(self, key: str) -> Architecture:
+    def architecture(self, key: str) -> Row:
         """The row called `key`; FashionError where there is none."""
         if key not in self.models:
             raise FashionError(f"no architecture of {PATH} is called {key!r}: {did_you_mean(key, self.models)}")
@@ -188,6 +108,24 @@ class Params(Settings):
         if self.data.dataset != "fashion_mnist" or key not in self.published:
             return {}
         return self.published[key].accuracies()
+
+    def describe(self, key: str, seed: int | None = None) -> Description:
+        """The description of an architecture's training, under the common seed unless another one is given."""
+        row = self.architecture(key)
+        if row.split not in self.splits:
+            raise FashionError(
+                f"{PATH}: models.{key}.split names {row.split!r}, which does not exist: "
+                f"{did_you_mean(row.split, self.splits)} {UNDO}"
+            )
+        return Description(
+            model=key,
+            seed=self.seed if seed is None else seed,
+            dataset=self.data.dataset,
+            split=self.splits[row.split],
+            architecture=Architecture(**{name: getattr(row, name) for name in Architecture.model_fields}),
+            gpu=Numerics(**{name: getattr(self.gpu, name) for name in Numerics.model_fields}),
+            code=fingerprint("train"),
+        )
 
 
 def _read(path: Path) -> object:
@@ -203,20 +141,32 @@ def _read(path: Path) -> object:
 
 
 def _completed(raw: Any) -> Any:
-    """The settings with each architecture's own `train` laid over the common one."""
+    """The settings with each row of `models` laid over the one that it is like, and both over the common settings."""
     match raw:
-        case {"train": dict() as common, "models": dict() as models}:
-            rows = {
-                key: row | {"train": _laid_over(common, row["train"])}
-                if isinstance(row, dict) and isinstance(row.get("train"), dict)
-                else row
-                for key, row in models.items()
-            }
+        case {"models": dict() as models}:
+            common = {name: raw[name] for name in ("pixels", "train") if name in raw}
+            rows = {key: _laid_over(common, _like(models, key)) for key in models}
             return raw | {"models": rows}
     return raw
 
 
-def _laid_over(base: object, top: object) -> object:
+def _like(models: dict[Any, Any], key: Any) -> Any:
+    """A row laid over the one that it is like; its own layers take the place of all of the other's."""
+    row = models[key]
+    match row:
+        case {"like": name}:
+            where = f"{PATH}: models.{key}.like names {name!r}"
+            if not (isinstance(name, str) and name in models):
+                raise FashionError(f"{where}, which does not exist: {did_you_mean(str(name), map(str, models))} {UNDO}")
+            base = models[name]
+            if isinstance(base, dict) and "like" in base:
+                raise FashionError(f"{where}, which is itself like another one: name that. {UNDO}")
+            own = {"layers": row["layers"]} if "layers" in row else {}
+            return _laid_over(base, row) | own
+    return row
+
+
+def _laid_over(base: object, top: object) -> Any:
     if isinstance(base, dict) and isinstance(top, dict):
         return base | {key: _laid_over(base.get(key), value) for key, value in top.items()}
     return top

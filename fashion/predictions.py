@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from fashion import FashionError
 from fashion.data import read_part, read_split
+from fashion.description import Description, Pixels
 from fashion.hardware import choose, place
 from fashion.images import logits
-from fashion.params import Architecture, Gpu, Pixels
 
 
 def finite_logits(
@@ -29,21 +29,23 @@ def finite_logits(
 
 
 def on_each_part(
-    network: nn.Sequential, row: Architecture, gpu: Gpu
+    network: nn.Sequential, description: Description, device: str
 ) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.float64]]]:
     """The labels (n) and the network's probabilities (n, 10) on the train, validation and test images of its split.
 
-    In full precision on every machine, however the weights were made, and without augmentation. Only what comes last,
-    `mirrored_test`, is the mean of the probabilities of each test image and of its mirror image.
+    description: of the training that the network comes from; device: as params.yaml names it. In full precision on
+    every machine, however the weights were made, and without augmentation. Only what comes last, `mirrored_test`, is
+    the mean of the probabilities of each test image and of its mirror image.
     """
-    hardware = choose(**gpu.model_dump(exclude={"processes", "precision"}), precision="fp32")
-    placed = place(network, hardware)
+    numerics = description.gpu.model_dump() | {"precision": "fp32"}
+    hardware = choose(device=device, **numerics)
+    placed, pixels = place(network, hardware), description.architecture.pixels
 
     def probabilities(images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        return torch.softmax(finite_logits(placed, images, row.pixels, hardware.device).double(), 1).numpy()
+        return torch.softmax(finite_logits(placed, images, pixels, hardware.device).double(), 1).numpy()
 
     raw = Path("data/raw")
-    training, validation = read_split(Path(f"data/splits/{row.split}.csv"), read_part(raw, "train"))
+    training, validation = read_split(Path(f"data/splits/{description.model}.csv"), read_part(raw, "train"))
     for name, part in (("train", training), ("validation", validation)):
         yield name, part.labels, probabilities(part.images)
     test = read_part(raw, "test")

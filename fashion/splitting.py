@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 
 from fashion import FashionError
-from fashion.params import FULL
+from fashion.description import FULL
 
 
 def split(labels: NDArray[np.int64], train: int, validation: int, seed: int) -> pd.DataFrame:

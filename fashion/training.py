@@ -14,9 +14,9 @@ from torch.nn.parallel import DistributedDataParallel
 
 from fashion import FashionError
 from fashion.data import Part
+from fashion.description import Architecture, Train
 from fashion.hardware import Hardware, place
 from fashion.images import augmented, logits, scaled, views
-from fashion.params import Architecture, Train
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@
 import typer
 
 from fashion.advice import explained
-from fashion.lifetime import end_when_told
-from stages import check, download, evaluate, leaderboard, repeat, report, results, split, spread, train
+from fashion.running.lifetime import end_when_told
+from stages import check, download, evaluate, leaderboard, report, results, samples, split, train
 
 
 def program(words: str) -> typer.Typer:
@@ -16,12 +16,11 @@ app = program("The stages that DVC runs, one command each. Example: python -m st
 for command in (
     check.check,
     download.download,
+    samples.samples,
     split.split,
     train.train,
     evaluate.evaluate,
     report.report,
-    repeat.repeat,
-    spread.spread,
     leaderboard.leaderboard,
     results.results,
 ):

@@ -1,36 +1,52 @@
 """Stage check: upstream of all others, so that nothing runs on settings that are wrong."""
 
+import json
+import shutil
 from pathlib import Path
 
-# Constant, so that a change of params.yaml runs this stage and, by itself, no other.
-CHECKED = Path("data/checked.txt")
-# The order of each network's layers: DVC compares mappings without theirs, and would retrain nothing.
-LAYERS = Path("data/layers")
+# What other stages depend on in place of params.yaml and the code: it changes only where their results would.
+INPUTS = Path("data/inputs")
 
 
 def check() -> None:
-    """Validate params.yaml as a whole, every architecture included.
+    """Validate params.yaml as a whole, every architecture included, and write what each stage depends on.
 
+    Each training gets its description, each stage the fingerprint of its code, `split` the counts of each split.
     Example: python -m stages check
     """
-    import torch
-
     from fashion import FashionError
     from fashion.advice import dangling, of_model
-    from fashion.files import write_json, write_text
-    from fashion.networks import build
+    from fashion.files import write_text
+    from fashion.fingerprint import fingerprint
     from fashion.params import PATH, UNDO, Params
 
     params = Params.load()
     if problem := dangling(params):
         raise FashionError(problem)
+
+    # Seconds to import, so that a mistake in the settings is found sooner.
+    import torch
+
+    from fashion.networks import build
+
     for key, row in params.models.items():
         # On the meta device layers have shapes and no content: all architectures take milliseconds.
         with torch.device("meta"), of_model(key):
             build(row.layers)
-    for key, row in params.models.items():
+    trainings = {key: params.describe(key) for key in params.models}
+    trainings |= {name: params.describe(repeat.model, repeat.seed) for name, repeat in params.repeats.items()}
+    files = {}
+    for name, description in trainings.items():
         try:
-            write_json(LAYERS / f"{key}.json", row.layers)
-        except ValueError:
-            raise FashionError(f"{PATH}: models.{key}.layers has a number that is not finite. {UNDO}") from None
-    write_text(CHECKED, "params.yaml is valid\n")
+            files[f"train/{name}.json"] = description.text
+        except (TypeError, ValueError) as error:
+            raise FashionError(f"{PATH}: models.{description.model}.layers cannot be kept: {error}. {UNDO}") from None
+    splits = {key: params.splits[row.split].model_dump() for key, row in params.models.items()}
+    files["splits.json"] = json.dumps(splits, indent=2) + "\n"
+    # The fingerprint of `train` is in each description.
+    for stage in {path.stem for path in Path(__file__).parent.glob("[!_]*.py")} - {"check", "train"}:
+        files[f"code/{stage}.txt"] = f"{fingerprint(stage)}\n"
+    # What is no longer a row goes too, as it does where DVC runs this stage.
+    shutil.rmtree(INPUTS, ignore_errors=True)
+    for name, text in files.items():
+        write_text(INPUTS / name, text)

@@ -1,4 +1,4 @@
-"""Stage download: the data set's four files, and a picture of what is in them."""
+"""Stage download: the data set's four files."""
 
 import os
 from pathlib import Path
@@ -12,15 +12,8 @@ def download() -> None:
     FASHION_MNIST_MIRROR names a folder or URL to try first.
     Example: FASHION_MNIST_MIRROR=~/fashion-mnist python -m stages download
     """
-    from fashion.charts import samples
-    from fashion.data import CLASSES, read_part
     from fashion.fetching import MIRROR, fetch
-    from fashion.files import write_bytes
     from fashion.params import Params
 
-    dataset = Params.load().data.dataset
-    folder = Path("data/raw")
-    for line in fetch(dataset, folder, os.environ.get(MIRROR)):
+    for line in fetch(Params.load().data.dataset, Path("data/raw"), os.environ.get(MIRROR)):
         typer.echo(line)
-    part = read_part(folder, "train")
-    write_bytes(Path("plots/samples.png"), samples(part.images, part.labels, CLASSES[dataset]))

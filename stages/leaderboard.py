@@ -2,12 +2,8 @@
 
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
-
-if TYPE_CHECKING:
-    from fashion.params import Params
 
 
 def leaderboard() -> None:
@@ -18,18 +14,18 @@ def leaderboard() -> None:
     import pandas as pd
 
     from fashion import FashionError, charts
-    from fashion.files import read_json, write_bytes, write_csv, write_json, write_text
+    from fashion.current import current, descriptions, sentence
+    from fashion.files import write_bytes, write_csv, write_json, write_text
     from fashion.page import render
     from fashion.params import Params
 
     params = Params.load()
+    found, left_out = current(descriptions())
     rows = []
-    for scores in map(read_json, Path("metrics/evaluate").glob("*.json")):
-        key = scores["model"]
-        # Results of rows since deleted, or of another data set, may lie there still.
-        if key not in params.models or scores["dataset"] != params.data.dataset:
-            continue
-        tests = pd.Series(_repeated(params, key))
+    for key in params.models.keys() & found.keys():
+        scores = found[key]
+        repeats = [name for name, repeat in params.repeats.items() if repeat.model == key and name in found]
+        tests = pd.Series([found[name]["test"]["accuracy"] for name in repeats])
         rows.append(
             {
                 "model": key,
@@ -46,6 +42,8 @@ def leaderboard() -> None:
                 else {},
             }
         )
+    if note := sentence(left_out):
+        typer.echo(note)
     if not rows:
         raise FashionError("no architecture is evaluated yet: run dvc repro models/dvc.yaml:evaluate@lenet5 first.")
     rows.sort(key=lambda row: (-row["test_accuracy"], row["model"]))
@@ -67,6 +65,7 @@ def leaderboard() -> None:
         "leaderboard.html",
         rows=rows,
         dataset=params.data.dataset,
+        left_out=note,
         images=rows[0]["test_images"],
         ranking=charts.ranking(rows),
         by_size=charts.against(rows, "parameters", "trainable parameters"),
@@ -74,19 +73,6 @@ def leaderboard() -> None:
     )
     write_text(Path("plots/leaderboard.html"), page)
     typer.echo(table.to_string(index=False))
-
-
-def _repeated(params: "Params", key: str) -> list[float]:
-    """Test accuracies under further seeds, where they are of this data set and of what the architecture is now."""
-    from fashion.files import read_json
-
-    path = Path(f"metrics/repeat/{key}.json")
-    if key not in params.repeats or not path.is_file():
-        return []
-    found = read_json(path)
-    if found["dataset"] != params.data.dataset or found["architecture"] != params.models[key].model_dump(mode="json"):
-        return []
-    return [run["test_accuracy"] for run in found["seeds"].values()]
 
 
 def _level(keys: list[str]) -> dict[str, list[str]]:

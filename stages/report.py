@@ -20,15 +20,20 @@ def report() -> None:
     import numpy as np
     import pandas as pd
 
-    from fashion import charts, weights
+    from fashion import FashionError, charts, weights
+    from fashion.current import current
     from fashion.data import CLASSES, FILES, read_idx
-    from fashion.files import read_json, write_bytes, write_csv, write_json, write_text
+    from fashion.description import FOLDER, Description
+    from fashion.files import write_bytes, write_csv, write_json, write_text
     from fashion.page import render
     from fashion.params import Params
 
     params = Params.load()
     key = params.model
-    scores = read_json(Path(f"metrics/evaluate/{key}.json"))
+    found, _ = current({key: Description.read(FOLDER / f"{key}.json")})
+    if key not in found:
+        raise FashionError(f"{key} is not evaluated with today's settings and code: run dvc repro.")
+    scores = found[key]
     classes = CLASSES[scores["dataset"]]
     headline = {name: scores[name] for name in ("model", "split", "parameters")}
     headline |= {f"{part}_accuracy": scores[part]["accuracy"] for part in ("train", "validation", "test")}
@@ -56,7 +61,7 @@ def report() -> None:
         claims=params.claims(key),
         source=params.published.get(key) if params.claims(key) else None,
         dataset=scores["dataset"],
-        epochs=header["architecture"]["train"]["epochs"],
+        epochs=header["description"]["architecture"]["train"]["epochs"],
         settings=_settings(header),
         curves=[
             charts.curves(pd.read_csv(history), scores["epoch"], quantity, label)
@@ -66,7 +71,7 @@ def report() -> None:
         confusion=counts.to_numpy().tolist(),
         mistakes=[row | {"image": charts.sheet(255 - images[[row["index"]]], 1)} for row in scores["mistakes"]],
         samples=charts.sheet(255 - np.concatenate(samples), SAMPLES),
-        filters=_filters(state, header["architecture"]["layers"]),
+        filters=_filters(state, header["description"]["architecture"]["layers"]),
     )
     write_text(Path("plots/report.html"), page)
 
@@ -83,8 +88,10 @@ def _settings(header: dict[str, Any]) -> dict[str, Any]:
     """All that determined the weights but the layers, nested names joined by points."""
     import pandas as pd
 
-    architecture = {name: value for name, value in header["architecture"].items() if name != "layers"}
-    ours = {name: header[name] for name in ("dataset", "seed", "hardware", "torch")}
+    description = header["description"]
+    architecture = {name: value for name, value in description["architecture"].items() if name != "layers"}
+    ours = {"dataset": description["dataset"], "seed": description["seed"]}
+    ours |= {name: header[name] for name in ("hardware", "torch")}
     # Python's own values: NumPy's truth values are no booleans to the page.
     return {str(name): value for name, value in pd.json_normalize(architecture | ours).iloc[0].to_dict().items()}
 

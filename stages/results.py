@@ -22,6 +22,8 @@ def results() -> None:
 
     Example: python -m stages results
     """
+    from fashion import FashionError
+    from fashion.current import current, descriptions, sentence
     from fashion.data import CLASSES, read_part
     from fashion.files import read_json, write_text
     from fashion.page import render
@@ -30,35 +32,33 @@ def results() -> None:
     params = Params.load()
     dataset = params.data.dataset
     train, test = (read_part(Path("data/raw"), part) for part in ("train", "test"))
-    rows = read_json(Path("metrics/leaderboard.json"))
-    ablations = map(read_json, sorted(Path("metrics/ablation").glob("*.json")))
+    trainings = descriptions()
+    found, left_out = current(trainings)
+    rows = {key: row for key, row in read_json(Path("metrics/leaderboard.json")).items() if key in found}
+    if not rows:
+        raise FashionError("no architecture is ranked: run dvc repro --single-item models/dvc.yaml:leaderboard first.")
+    ablations: dict[bool, list[Any]] = {True: [], False: []}
+    for ablation in map(read_json, sorted(Path("metrics/ablation").glob("*.json"))):
+        description = trainings.get(ablation["model"])
+        ablations[description is not None and ablation.get("training") == description.identity].append(ablation)
+    left_out += [f"the ablation of {ablation['model']}" for ablation in ablations[False]]
     # By validation accuracy: test images choose nothing.
     best = sorted(rows, key=lambda key: (-rows[key]["validation_accuracy"], key))[:BEST]
     known = {image.tobytes() for image in train.images}
     page = render(
         "results.md",
         dataset=dataset,
+        left_out=sentence(left_out),
         rows=rows,
-        own={
-            key: read_json(Path(f"metrics/evaluate/{key}.json"))["mirrored_test"]["accuracy"]
-            for key in OWN
-            if key in rows
-        },
+        own={key: found[key]["mirrored_test"]["accuracy"] for key in OWN if key in rows},
         overlap=sum(image.tobytes() in known for image in test.images),
-        # An ablation of what an architecture no longer is says nothing.
-        ablations=[
-            found
-            for found in ablations
-            if found["dataset"] == dataset
-            and found["model"] in params.models
-            and found["architecture"] == params.models[found["model"]].model_dump(mode="json")
-        ],
+        ablations=ablations[True],
         best=best,
         missed=_missed(test, best, CLASSES[dataset]),
         picture=PICTURE.name,
     )
     write_text(Path("docs/results.md"), page)
-    typer.echo(f"docs/results.md: {len(rows)} architectures")
+    typer.echo(f"docs/results.md: {len(rows)} architectures. {sentence(left_out)}".rstrip())
 
 
 def _missed(test: "Part", keys: list[str], classes: "Sequence[str]") -> dict[str, Any]:

@@ -12,66 +12,65 @@ if TYPE_CHECKING:
     from fashion.training import Epoch, Run
 
 
-def train(key: Annotated[str, typer.Argument(help="A key of `models`.")]) -> None:
-    """Train an architecture and keep the weights of its best validation epoch.
+def train(
+    name: Annotated[str, typer.Argument(help="A key of `models`, or a key of `repeats`.", metavar="KEY")],
+) -> None:
+    """Train an architecture as its description says, and keep the weights of its best validation epoch.
 
     Best by accuracy, then by loss; every epoch is logged under metrics/train.
     Example: python -m stages train lenet5
     """
-    from fashion.memory import keep_memory
+    from fashion.running.memory import keep_memory
 
     keep_memory()
 
     import torch
 
-    from fashion import checkpoints, parallel
     from fashion.data import CLASSES, read_part, read_split
     from fashion.hardware import choose
     from fashion.networks import build, count
-    from fashion.params import Params
+    from fashion.running import checkpoints, inputs, parallel
     from fashion.training import begin
 
-    params = Params.load()
-    row = params.architecture(key)
-    if parallel.wanted(params.gpu.processes):
-        parallel.launch(params.gpu.processes, "train", key)
+    description, gpu = inputs.described(name), inputs.gpu()
+    if parallel.wanted(gpu.processes):
+        parallel.launch(gpu.processes, "train", name)
         return
-    hardware = choose(**params.gpu.model_dump(exclude={"processes"}))
-    parts = read_split(Path(f"data/splits/{row.split}.csv"), read_part(Path("data/raw"), "train"))
-    network = build(row.layers, row.init, params.seed)
+    hardware = choose(device=gpu.device, **description.gpu.model_dump())
+    parts = read_split(Path(f"data/splits/{description.model}.csv"), read_part(Path("data/raw"), "train"))
+    row = description.architecture
+    network = build(row.layers, row.init, description.seed)
     header = {
-        "model": key,
-        "dataset": params.data.dataset,
-        "classes": CLASSES[params.data.dataset],
-        "architecture": row.model_dump(mode="json"),
-        "seed": params.seed,
+        "description": description.model_dump(),
+        "classes": CLASSES[description.dataset],
         "hardware": hardware.settings(),
         "torch": torch.__version__,
     }
     arrays = (array for part in parts for array in (part.images, part.labels))
-    name = checkpoints.identity(header | {"processor": hardware.name}, *arrays)
-    run = begin(network, row, params.seed, hardware)
+    identity = checkpoints.identity(header | {"processor": hardware.name}, *arrays)
+    run = begin(network, row, description.seed, hardware)
     with parallel.group(hardware):
         if hardware.rank == 0:
-            typer.echo(f"{key}: {count(network)[0]:,} parameters, {len(parts[0].labels):,} images, {hardware.why}")
-            _lead(run, parts, name, header)
+            typer.echo(f"{name}: {count(network)[0]:,} parameters, {len(parts[0].labels):,} images, {hardware.why}")
+            _lead(name, run, parts, identity, header)
         else:
             _follow(run, parts)
 
 
-def _lead(run: "Run", parts: "tuple[Part, Part]", name: str, header: dict[str, Any]) -> None:
+def _lead(name: str, run: "Run", parts: "tuple[Part, Part]", identity: str, header: dict[str, Any]) -> None:
     """Train as the only process or the first one, which speaks, logs, saves and writes for all."""
     from dvclive import Live
 
-    from fashion import FashionError, checkpoints, parallel, training, weights
+    from fashion import FashionError, training, weights
     from fashion.files import write_bytes
-    from fashion.progress import epoch_lines, step_bar
+    from fashion.running import checkpoints, parallel
+    from fashion.running.progress import epoch_lines, step_bar
 
-    key, recipe = header["model"], run.architecture.train
+    recipe, weights_file = run.architecture.train, Path(f"models/{name}.safetensors")
     started = time.monotonic()
     with (
-        checkpoints.kept(name, typer.echo) as checkpoint,
-        Live(f"metrics/train/{key}", save_dvc_exp=False, report=None, dvcyaml=None) as live,
+        checkpoints.kept(identity, weights_file, typer.echo) as checkpoint,
+        Live(f"metrics/train/{name}", save_dvc_exp=False, report=None, dvcyaml=None) as live,
     ):
 
         def log(epoch: "Epoch") -> None:
@@ -82,7 +81,7 @@ def _lead(run: "Run", parts: "tuple[Part, Part]", name: str, header: dict[str, A
 
         if content := parallel.shared(checkpoint.read(), run.hardware):
             run.resume(*checkpoints.parse(content))
-            typer.echo(f"{key}: goes on after epoch {len(run.epochs)}")
+            typer.echo(f"{name}: goes on after epoch {len(run.epochs)}")
         for epoch in run.epochs:
             log(epoch)
         steps = training.steps_per_epoch(len(parts[0].labels), recipe)
@@ -93,21 +92,21 @@ def _lead(run: "Run", parts: "tuple[Part, Part]", name: str, header: dict[str, A
                     with bar.external_write_mode():
                         typer.echo(line(epoch))
                     log(epoch)
-                    if epoch.number < recipe.epochs:
-                        checkpoint.save(run.state)
+                    checkpoint.save(run.state, last=epoch.number == recipe.epochs)
         except KeyboardInterrupt:
             raise FashionError(
-                f"{key}: interrupted in epoch {len(run.epochs) + 1}; the same command goes on."
+                f"{name}: interrupted in epoch {len(run.epochs) + 1}; the same command goes on."
             ) from None
         chosen = max(epoch.number for epoch in run.epochs if epoch.best)
-        write_bytes(Path(f"models/{key}.safetensors"), weights.dumps(run.best, header | {"epoch": chosen}))
+        write_bytes(weights_file, weights.dumps(run.best, header | {"epoch": chosen}))
     elapsed = time.monotonic() - started
-    typer.echo(f"{key}: trained in {elapsed:.0f} s; kept the weights of epoch {chosen}, the best on validation")
+    typer.echo(f"{name}: trained in {elapsed:.0f} s; kept the weights of epoch {chosen}, the best on validation")
 
 
 def _follow(run: "Run", parts: "tuple[Part, Part]") -> None:
     """Train along with the first process, which also says what is wrong."""
-    from fashion import FashionError, checkpoints, parallel, training
+    from fashion import FashionError, training
+    from fashion.running import checkpoints, parallel
 
     with suppress(FashionError, KeyboardInterrupt):
         if content := parallel.shared(None, run.hardware):

@@ -58,20 +58,17 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     text = (ROOT / "params.yaml").read_text().replace("dataset: fashion_mnist", "dataset: digits")
     text = re.sub(r"epochs: \d+", "epochs: 5", text)
     (folder / "params.yaml").write_text(text.replace("device: auto", "device: cpu"))
-    params = Params.load(folder / "params.yaml")
-    row = params.models["lenet5"]
+    description = Params.load(folder / "params.yaml").describe("lenet5")
+    row = description.architecture
     list(fetch("digits", folder / "data/raw", None))
     part = read_part(folder / "data/raw", "train")
-    manifest = split(part.labels, **params.splits[row.split].model_dump())
-    write_csv(folder / f"data/splits/{row.split}.csv", manifest)
-    parts = read_split(folder / f"data/splits/{row.split}.csv", part)
-    hardware = choose(
-        **params.gpu.model_dump(exclude={"processes", "precision", "threads"}), precision="fp32", threads=1
-    )
-    run = training.begin(build(row.layers, row.init, 0), row, 0, hardware)
+    write_csv(folder / "data/splits/lenet5.csv", split(part.labels, **description.split.model_dump()))
+    parts = read_split(folder / "data/splits/lenet5.csv", part)
+    numerics = description.gpu.model_dump() | {"precision": "fp32", "threads": 1}
+    run = training.begin(build(row.layers, row.init, 0), row, 0, choose(device="cpu", **numerics))
     list(training.train(run, *parts))
-    header = {"model": "lenet5", "dataset": "digits", "classes": CLASSES["digits"]}
-    content = weights.dumps(run.best, header | {"architecture": row.model_dump(mode="json"), "epoch": 5})
+    header = {"description": description.model_dump(), "classes": CLASSES["digits"], "epoch": 5}
+    content = weights.dumps(run.best, header)
     write_bytes(folder / "models/lenet5.safetensors", content)
     return folder
 
@@ -192,14 +189,16 @@ class Workspace:
         self.replace("params.yaml", "threads: auto", "threads: 1")
         params = self.folder / "params.yaml"
         text = re.sub(r"epochs: \d+", f"epochs: {epochs}", params.read_text())
-        params.write_text(re.sub(r"^repeats: .*", "repeats: {}", text, flags=re.MULTILINE))
+        params.write_text(re.sub(r"^repeats:\n(  .*\n)+", "repeats: {}\n", text, flags=re.MULTILINE))
 
     def keep(self, *keys: str) -> None:
         """Leave these architectures alone, without locks: every one that there is can then be trained."""
         with modify_yaml(self.folder / "params.yaml") as params:
-            for section in ("models", "published", "repeats"):
+            for section in ("models", "published"):
                 for key in params[section].keys() - set(keys):
                     del params[section][key]
+            for name in [name for name, repeat in params["repeats"].items() if repeat["model"] not in keys]:
+                del params["repeats"][name]
         self.run("git", "rm", "--quiet", "--force", "--ignore-unmatch", "dvc.lock", "models/dvc.lock")
 
     def commit(self, message: str = "change") -> None:

@@ -36,7 +36,6 @@ def different(folder: Path, times: int, seed: int) -> tuple[int, int]:
         found = results(workspace)
         wrong += sum(found.get(name) != content for name, content in expected.items()) + len(found.keys() - expected)
         print(f"{kills} kills, {resumed} trainings resumed, {wrong} files differ", flush=True)  # noqa: T201 - progress
-    assert list((folder / ".checkpoints").iterdir()) == []
     return resumed, wrong
 
 
@@ -70,9 +69,10 @@ def results(workspace: Workspace) -> dict[str, bytes]:
 
 
 def clean(workspace: Workspace) -> None:
-    """Remove them, as DVC does before it runs a stage."""
+    """Remove them, as DVC does before it runs a stage, and the training that finished last."""
     (workspace.folder / f"models/{KEY}.safetensors").unlink(missing_ok=True)
     shutil.rmtree(workspace.folder / f"metrics/train/{KEY}", ignore_errors=True)
+    shutil.rmtree(workspace.folder / ".checkpoints", ignore_errors=True)
 
 
 if __name__ == "__main__":

@@ -12,19 +12,26 @@ import numpy as np
 import pytest
 import torch
 
-from fashion import FashionError, checkpoints
-from fashion.checkpoints import KEPT, PATIENCE, VARIABLE, Checkpoint, identity, kept, parse
+from fashion import FashionError
+from fashion.running import checkpoints
+from fashion.running.checkpoints import KEPT, PATIENCE, VARIABLE, Checkpoint, identity, kept, parse
 from tests import kills
 
 ONE, TWO = "1" * 64, "2" * 64
+# What a training writes, in the folder that the test runs in.
+RESULT = Path("models/net.safetensors")
 STATE = ({"a/b": torch.arange(6.0).reshape(2, 3), "a/c": torch.tensor(7)}, {"epochs": [{"loss": 0.1 + 0.2}]})
 
 
 @pytest.fixture(autouse=True)
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where checkpoints lie meanwhile."""
-    monkeypatch.setenv(VARIABLE, str(tmp_path))
-    return tmp_path
+    project, folder = tmp_path / "project", tmp_path / "checkpoints"
+    (project / "models").mkdir(parents=True)
+    folder.mkdir()
+    monkeypatch.chdir(project)
+    monkeypatch.setenv(VARIABLE, str(folder))
+    return folder
 
 
 @pytest.fixture
@@ -36,7 +43,7 @@ def said() -> list[str]:
 @contextmanager
 def killed(name: str = ONE, say: Callable[[str], object] = print) -> Iterator[Checkpoint]:
     """A training that ends early."""
-    with suppress(KeyboardInterrupt), kept(name, say) as checkpoint:
+    with suppress(KeyboardInterrupt), kept(name, RESULT, say) as checkpoint:
         yield checkpoint
         raise KeyboardInterrupt
 
@@ -51,7 +58,7 @@ def left_behind(name: str = ONE) -> Path:
 def test_what_was_saved_comes_back(said: list[str]) -> None:
     """Tensors and values are there again, to the bit; nothing is said of it."""
     left_behind()
-    with kept(ONE, said.append) as checkpoint:
+    with kept(ONE, RESULT, said.append) as checkpoint:
         tensors, values = parse(checkpoint.read() or b"")
     assert values == STATE[1]
     assert tensors.keys() == STATE[0].keys()
@@ -59,12 +66,51 @@ def test_what_was_saved_comes_back(said: list[str]) -> None:
     assert said == []
 
 
-def test_a_finished_training_leaves_nothing(root: Path, said: list[str]) -> None:
-    """Once it is through its checkpoint is gone."""
-    left_behind()
-    with kept(ONE, said.append):
-        pass
+def finished(said: list[str]) -> None:
+    """A training that wrote its result, which is gone again, as DVC deletes it before the stage runs once more."""
+    with kept(ONE, RESULT, said.append) as checkpoint:
+        checkpoint.save(lambda: STATE, last=True)
+        RESULT.touch()
+    RESULT.unlink()
+
+
+def test_a_finished_training_is_there_until_it_is_recorded(said: list[str]) -> None:
+    """If DVC was killed before it wrote its lock, the same training has its last state."""
+    finished(said)
+    with killed() as checkpoint:
+        assert checkpoint.read() is not None
+
+
+@pytest.mark.parametrize("sign", [checkpoints.LOCK, RESULT], ids=str)
+def test_a_recorded_training_starts_over(root: Path, said: list[str], sign: Path) -> None:
+    """A training that DVC has recorded, or whose result is still there, is trained from the beginning when asked."""
+    finished(said)
+    os.utime(root / ONE / "finished", (0, 0))
+    sign.touch()
+    with kept(ONE, RESULT, said.append) as checkpoint:
+        assert checkpoint.read() is None
+
+
+def test_a_recorded_training_goes_with_the_next_one(root: Path, said: list[str]) -> None:
+    """The state of a finished training stays no longer than until another one starts."""
+    finished(said)
+    os.utime(root / ONE / "finished", (0, 0))
+    checkpoints.LOCK.touch()
+    with killed(TWO):
+        assert [folder.name for folder in root.iterdir()] == [TWO]
+
+
+def test_a_training_that_saved_nothing_leaves_nothing(root: Path, said: list[str]) -> None:
+    """One that fails before its first save, or was killed there, takes no place among those that are kept."""
+    with pytest.raises(FashionError), kept(ONE, RESULT, said.append):
+        raise FashionError("too little memory")
     assert list(root.iterdir()) == []
+    for number in range(KEPT):
+        (root / f"{number:064x}").mkdir()
+    left_behind(TWO)
+    os.utime(root / TWO, (0, 0))
+    with killed(ONE):
+        assert {folder.name for folder in root.iterdir()} == {ONE, TWO}
 
 
 @pytest.mark.parametrize(
@@ -83,7 +129,7 @@ def test_a_damaged_checkpoint_is_told_and_not_loaded(said: list[str], damage: Ca
     """Cut off, changed in one bit, overwritten or replaced by noise: one sentence says that training starts over."""
     file = left_behind()
     file.write_bytes(damage(file.read_bytes()))
-    with kept(ONE, said.append) as checkpoint:
+    with kept(ONE, RESULT, said.append) as checkpoint:
         assert checkpoint.read() is None
     assert said == [f"{file} is damaged or of another training: this one starts from the beginning."]
 
@@ -92,7 +138,7 @@ def test_a_foreign_checkpoint_is_told_and_not_loaded(root: Path, said: list[str]
     """Another training's file in this one's place is not taken for it."""
     left_behind(TWO)
     (root / TWO).rename(root / ONE)
-    with kept(ONE, said.append) as checkpoint:
+    with kept(ONE, RESULT, said.append) as checkpoint:
         assert checkpoint.read() is None
     assert "of another training" in said[0]
 
@@ -102,9 +148,9 @@ def test_two_trainings_of_the_same_share_nothing(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(checkpoints, "GRACE", 0.1)
     with killed() as first:
         first.save(lambda: STATE)
-        with pytest.raises(FashionError, match="another process trains the very same"), kept(ONE, said.append):
+        with pytest.raises(FashionError, match="another process trains the very same"), kept(ONE, RESULT, said.append):
             pass
-    with kept(ONE, said.append) as third:
+    with kept(ONE, RESULT, said.append) as third:
         assert third.read() is not None
 
 
@@ -119,7 +165,7 @@ def test_only_so_many_are_kept(root: Path, said: list[str]) -> None:
         for number, name in enumerate(names):
             left_behind(name)
             os.utime(root / name, (number + 1, number + 1))
-        with kept(ONE, said.append):
+        with kept(ONE, RESULT, said.append):
             left = {path.name for path in root.iterdir()}
     assert left == {"own work", "notes", TWO, ONE, *names[-KEPT + 1 :]}
 
@@ -143,7 +189,7 @@ def test_saving_is_seldom_enough(monkeypatch: pytest.MonkeyPatch, said: list[str
         now += 1
         return STATE
 
-    with kept(ONE, said.append) as checkpoint:
+    with kept(ONE, RESULT, said.append) as checkpoint:
         for _ in range(100):
             checkpoint.save(state)
             now += 1

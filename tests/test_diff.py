@@ -30,7 +30,7 @@ models:
 """
 TRUTH = np.arange(1000) % 10
 # These repositories know nothing of DVC; the whole project's are in test_workflows.py.
-STALE = "Which stages are stale is unknown, since `dvc status` fails."
+STALE = "Which stages are stale is unknown, since `python -m stages check` fails."
 
 
 def results(workspace: Workspace, key: str, wrong: Sequence[int], truth: np.ndarray = TRUTH) -> None:
@@ -176,7 +176,7 @@ def test_other_architectures(workspace: Workspace, capsys: pytest.CaptureFixture
     results(workspace, "fcnn", range(1, 100))
     results(workspace, "cnn", range(70))
     table = """\
-| other architecture | validation | test | paired test |
+| other training | validation | test | paired test |
 | --- | --- | --- | --- |
 | `cnn` | - → 90.00% | - → 93.00% | new |
 | `fcnn` | 90.00% → 90.00% | 90.00% → 90.10% | \

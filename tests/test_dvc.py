@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     import subprocess
 
 
+KEYS = ("lenet5", "fcnn", "cnn")
+BOARD, RESULTS = "models/dvc.yaml:leaderboard", "models/dvc.yaml:results"
+
+
 @pytest.fixture(scope="module")
 def first(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[str]]:
     """A copy on `digits`, one epoch for each architecture, one thread, after `dvc repro`; and what that ran."""
@@ -36,10 +40,10 @@ def first(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tupl
 
 @pytest.fixture(scope="module")
 def finished(first: tuple[Workspace, list[str]]) -> Workspace:
-    """The same with fcnn evaluated too, committed; to be copied, not changed."""
+    """The same with fcnn and cnn evaluated too, committed; to be copied, not changed."""
     workspace, _ = first
-    workspace.stages("repro", "models/dvc.yaml:evaluate@fcnn")
-    workspace.commit("fcnn on digits")
+    workspace.run("dvc", "repro", *(f"models/dvc.yaml:evaluate@{key}" for key in KEYS))
+    workspace.commit("fcnn and cnn on digits")
     return workspace
 
 
@@ -47,6 +51,25 @@ def finished(first: tuple[Workspace, list[str]]) -> Workspace:
 def workspace(finished: Workspace, tmp_path: Path) -> Workspace:
     """A copy of the finished run to change."""
     return finished.copy(tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def ranked(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The same with two more seeds of lenet5, the leaderboard and the page of results; to be copied, not changed."""
+    workspace = finished.copy(tmp_path_factory.mktemp("ranked") / "project")
+    repeats = "".join(f"  lenet5-{seed}: {{model: lenet5, seed: {seed}}}\n" for seed in (1, 2))
+    workspace.replace("params.yaml", "repeats: {}\n", f"repeats:\n{repeats}")
+    workspace.run("git", "rm", "--quiet", "metrics/ablation/cnn.json")
+    workspace.run("dvc", "repro", *(f"models/dvc.yaml:evaluate_repeat@lenet5-{seed}" for seed in (1, 2)))
+    workspace.run("dvc", "repro", "--single-item", BOARD, RESULTS)
+    workspace.commit("two more seeds")
+    return workspace
+
+
+@pytest.fixture
+def repeated(ranked: Workspace, tmp_path: Path) -> Workspace:
+    """A copy of it to change."""
+    return ranked.copy(tmp_path / "project")
 
 
 def read(workspace: Workspace, file: str) -> Any:
@@ -62,7 +85,7 @@ def predictions(workspace: Workspace, key: str) -> NDArray[np.int64]:
 def test_repro_builds_the_chosen_model_and_nothing_else(first: tuple[Workspace, list[str]]) -> None:
     """`dvc repro` runs the shared stages and the chain of lenet5."""
     workspace, ran = first
-    assert ran == ["check", "download", "evaluate@lenet5", "report", "split", "train@lenet5"]
+    assert ran == ["check", "download", "evaluate@lenet5", "report", "samples", "split", "train@lenet5"]
     report = read(workspace, "metrics/report.json")
     assert (report["model"], report["split"], report["parameters"]) == ("lenet5", "holdout_6k", 44_426)
     with (workspace.folder / "plots/curves.csv").open() as file:
@@ -94,7 +117,7 @@ def test_repro_again_runs_nothing_and_leaves_git_clean(workspace: Workspace) -> 
 
 def test_a_forced_training_gives_the_same_bytes(workspace: Workspace) -> None:
     """Every stage run again gives the outputs that the locks know, pictures included."""
-    assert len(workspace.stages("repro", "--force")) == 6
+    assert len(workspace.stages("repro", "--force")) == 7
     assert workspace.run("git", "status", "--porcelain") == ""
 
 
@@ -147,33 +170,54 @@ def test_a_temporary_run_works_outside_the_workspace(workspace: Workspace) -> No
     assert json.loads(workspace.run("git", "show", "kept:metrics/report.json"))["model"] == "fcnn"
 
 
+MY_NET = """
+  my_net:
+    like: lenet5
+    split: holdout_5k
+"""
+
+
 @pytest.mark.parametrize(
-    ("file", "old", "new", "expected"),
+    ("file", "old", "new", "stages"),
     [
-        ("params.yaml", "dense1: {Linear: {out_features: 512}}", "dense1: {Linear: {out_features: 500}}", "one model"),
-        ("params.yaml", "test_accuracy: 0.883", "test_accuracy: 0.884", "report"),
-        ("params.yaml", "  device: auto", "  device: cpu", "nothing"),
-        ("fashion/charts.py", "fontsize=8", "fontsize=9", "charts"),
-        ("fashion/progress.py", "left", "to go", "nothing"),
-        ("params.yaml", "  batch_size: 128", "  batch_size: 64", "every model"),
-        ("fashion/training.py", "momentum=0.9", "momentum=0.8", "every model"),
+        ("params.yaml", "# The whole pipeline's settings", "# All settings", set()),
+        ("params.yaml", "  device: auto", "  device: cpu", set()),
+        ("params.yaml", "\nsplits:\n", "\nsplits:\n  tenth: {train: 50000, validation: 6000, seed: 1}\n", set()),
+        ("params.yaml", "\nmodels:\n", f"\nmodels:\n{MY_NET}", {"split", "train@my_net"}),
+        ("params.yaml", "test_accuracy: 0.883", "test_accuracy: 0.884", {"report"}),
+        ("params.yaml", "repeats: {}", "repeats:\n  lenet5-1: {model: lenet5, seed: 1}", {"repeat@lenet5-1"}),
+        (
+            "params.yaml",
+            "dense1: {Linear: {out_features: 512}}",
+            "dense1: {Linear: {out_features: 500}}",
+            {"train@fcnn"},
+        ),
+        ("params.yaml", "learning_rate: 0.002", "learning_rate: 0.003", {"train@cnn"}),
+        ("params.yaml", "  batch_size: 128", "  batch_size: 64", {"train@cnn", "train@fcnn", "train@lenet5"}),
+        ("fashion/training.py", '"""The training engine', '"""The engine of training', set()),
+        ("fashion/layers.py", "# As torch.nn.Conv2d does", "# Like torch.nn.Conv2d", set()),
+        ("fashion/running/progress.py", "left", "to go", set()),
+        ("fashion/charts.py", "fontsize=8", "fontsize=9", {"report", "samples"}),
+        ("fashion/layers.py", "1.7159", "1.716", {"train@cnn", "train@fcnn", "train@lenet5"}),
     ],
 )
-def test_a_change_runs_what_it_touches(workspace: Workspace, file: str, old: str, new: str, expected: str) -> None:
-    """A layer retrains its model, a shared setting all; a chart, a published number, a device retrain none."""
-    models = {"one model": {"fcnn"}, "every model": {"fcnn", "lenet5"}}.get(expected, set())
-    stages = {f"train@{model}" for model in models} | ({"check"} if file == "params.yaml" else set())
-    stages |= {"report": {"report"}, "charts": {"download", "report"}}.get(expected, set())
+def test_a_change_runs_what_it_touches(
+    finished: Workspace, tmp_path: Path, file: str, old: str, new: str, stages: set[str]
+) -> None:
+    """Prose, a device and what nobody uses yet run check alone; a shared setting runs the rows that have no own one."""
+    workspace = finished.copy(tmp_path / "project")
     workspace.replace(file, old, new)
-    trained = ["models/dvc.yaml:evaluate@fcnn", "models/dvc.yaml:evaluate@lenet5", "report"]
-    ran = workspace.stages("repro", "--dry", *trained)
+    assert workspace.stages("repro", "check") == ["check"]
+    trained = [f"models/dvc.yaml:{name}" for name in ("evaluate@cnn", "evaluate@fcnn", "evaluate@lenet5")]
+    trained += [f"models/dvc.yaml:{name}" for name in stages if re.search("my_net|repeat", name)]
+    ran = workspace.stages("repro", "--dry", "dvc.yaml", *trained)
     assert {stage for stage in ran if not stage.startswith("evaluate")} == stages
 
 
 def test_a_changed_chart_is_drawn_and_nothing_trained(workspace: Workspace) -> None:
-    """After an edit of the charts the pictures are drawn anew, and what does not show them stays."""
+    """After an edit of the charts the pictures are drawn again, and what does not show them stays."""
     workspace.replace("fashion/charts.py", "fontsize=8", "fontsize=9")
-    assert workspace.stages("repro") == ["download", "report"]
+    assert workspace.stages("repro") == ["check", "report", "samples"]
 
 
 def test_a_change_of_order_retrains(workspace: Workspace) -> None:
@@ -214,41 +258,75 @@ def test_a_wrong_model_name_is_told_and_undone(workspace: Workspace) -> None:
     assert workspace.stages("repro") == []
 
 
-def test_repeats_and_leaderboard(workspace: Workspace) -> None:
-    """Two more seeds, never trained twice, known to git alone; the leaderboard has those of today's recipe."""
-    workspace.replace("params.yaml", "repeats: {}", "repeats: {lenet5: 2}")
-    assert workspace.stages("repro", "models/dvc.yaml:spread@lenet5") == ["check", "repeat@lenet5", "spread@lenet5"]
-    workspace.replace("params.yaml", "repeats: {lenet5: 2}", "repeats: {lenet5: 1}")
-    assert "repeat@lenet5" in workspace.stages("repro", "models/dvc.yaml:spread@lenet5")
-    assert list(read(workspace, "metrics/repeat/lenet5.json")["seeds"]) == ["1"]
-    workspace.replace("params.yaml", "repeats: {lenet5: 1}", "repeats: {lenet5: 2}")
-    assert workspace.stages("repro", "models/dvc.yaml:spread@lenet5") == ["spread@lenet5"]
-    assert list(read(workspace, "metrics/repeat/lenet5.json")["seeds"]) == ["1", "2"]
-    assert workspace.run("git", "status", "--porcelain", "models/.gitignore") == ""
-    workspace.commit("two more seeds")
+def test_one_more_seed_is_one_more_training(repeated: Workspace) -> None:
+    """A repeat is a training of its own: one more trains once, one less trains nothing, and git alone knows it."""
+    workspace = repeated
+    assert workspace.run("git", "status", "--porcelain") == ""
+    two = "  lenet5-2: {model: lenet5, seed: 2}\n"
+    targets = [f"models/dvc.yaml:evaluate_repeat@lenet5-{seed}" for seed in (1, 2)]
+    workspace.replace("params.yaml", two, two + "  lenet5-3: {model: lenet5, seed: 3}\n")
+    ran = workspace.stages("repro", *targets, "models/dvc.yaml:evaluate_repeat@lenet5-3")
+    assert ran == ["check", "evaluate_repeat@lenet5-3", "repeat@lenet5-3"]
+    workspace.run("git", "checkout", "--quiet", "params.yaml")
+    assert workspace.stages("repro", *targets) == ["check"]
     clone = workspace.clone(workspace.folder.parent / "clone")
-    assert clone.stages("repro", "--dry", "--allow-missing", "models/dvc.yaml:spread@lenet5") == []
-    assert workspace.stages("repro", "--single-item", "models/dvc.yaml:leaderboard") == ["leaderboard"]
-    board = read(workspace, "metrics/leaderboard.json")
-    assert set(board) == {"lenet5", "fcnn"}
-    assert board["lenet5"]["repeats"]["seeds"] == 2
-    labels = {key: predictions(workspace, key) for key in board}
-    level = mcnemar(labels["lenet5"][:, 0], labels["lenet5"][:, 1], labels["fcnn"][:, 1]).p >= LEVEL
-    assert board["lenet5"]["level_with"] == (["fcnn"] if level else [])
+    assert clone.stages("repro", "--dry", "--allow-missing", *targets) == []
+    seeds = [read(workspace, f"metrics/evaluate/{name}.json")["seed"] for name in ("lenet5", "lenet5-1", "lenet5-2")]
+    assert seeds == [0, 1, 2]
+
+
+def test_the_leaderboard_ranks_what_is_evaluated(repeated: Workspace) -> None:
+    """Figures are the evaluated ones, the mean is that of the repeats, and who is level says McNemar's test."""
+    board = read(repeated, "metrics/leaderboard.json")
+    assert set(board) == {"lenet5", "fcnn", "cnn"}
+    tests = [read(repeated, f"metrics/evaluate/lenet5-{seed}.json")["test"]["accuracy"] for seed in (1, 2)]
+    assert board["lenet5"]["repeats"] == {
+        "seeds": 2,
+        "mean": pytest.approx(np.mean(tests), abs=1e-6),
+        "deviation": pytest.approx(np.std(tests, ddof=1), abs=1e-6),
+    }
+    labels = {key: predictions(repeated, key) for key in board}
+    levels = {
+        key: mcnemar(labels["fcnn"][:, 0], labels["fcnn"][:, 1], labels[key][:, 1]).p for key in ("lenet5", "cnn")
+    }
+    assert {key for key, p in levels.items() if p >= LEVEL} <= set(board["fcnn"]["level_with"])
     assert board["lenet5"]["published"] == {}  # published numbers are of Fashion-MNIST
-    accuracy = read(workspace, "metrics/evaluate/fcnn.json")["test"]["accuracy"]
-    assert board["fcnn"]["test_accuracy"] == accuracy
-    with (workspace.folder / "metrics/leaderboard.csv").open() as file:
+    assert board["fcnn"]["test_accuracy"] == read(repeated, "metrics/evaluate/fcnn.json")["test"]["accuracy"]
+    with (repeated.folder / "metrics/leaderboard.csv").open() as file:
         ranks = [float(row["test_accuracy"]) for row in csv.DictReader(file)]
     assert ranks == sorted(ranks, reverse=True)
-    assert workspace.stages("repro", "--single-item", "models/dvc.yaml:results") == ["results"]
-    page = (workspace.folder / "docs/results.md").read_text()
-    missed = np.all([table[:, 0] != table[:, 1] for table in labels.values()], axis=0)
+
+
+def test_the_results_say_what_all_miss(repeated: Workspace) -> None:
+    """The page counts the test images that every network misses, and has each network's accuracy."""
+    page = (repeated.folder / "docs/results.md").read_text()
+    missed = np.all([table[:, 0] != table[:, 1] for table in (predictions(repeated, key) for key in KEYS)], axis=0)
     assert f"- {missed.sum()} of {len(missed)} test images are missed by every one of them" in page
+    accuracy = read(repeated, "metrics/evaluate/fcnn.json")["test"]["accuracy"]
     assert f"| `fcnn` | test | nothing | {percent(accuracy)} |" in page
+    assert "Left out" not in page
+
+
+def test_scores_of_other_settings_are_left_out(repeated: Workspace) -> None:
+    """Tables drop a row whose recipe has changed since it was trained, even in its order of layers, and say so."""
+    workspace = repeated
     workspace.epochs("lenet5", 3)
-    assert workspace.stages("repro", "--single-item", "models/dvc.yaml:leaderboard") == ["leaderboard"]
-    assert read(workspace, "metrics/leaderboard.json")["lenet5"]["repeats"] == {}
+    workspace.replace(
+        "params.yaml",
+        "      relu1: ReLU\n      dropout1: {Dropout: {p: 0.2}}\n",
+        "      dropout1: {Dropout: {p: 0.2}}\n      relu1: ReLU\n",
+    )
+    workspace.stages("repro", "check")
+    output = workspace.run("dvc", "repro", "--single-item", BOARD, RESULTS)
+    note = (
+        "Left out, since their settings or code have changed since they were trained: fcnn, lenet5, lenet5-1, lenet5-2."
+    )
+    assert note in output
+    assert note in (workspace.folder / "plots/leaderboard.html").read_text()
+    assert note in (workspace.folder / "docs/results.md").read_text()
+    assert set(read(workspace, "metrics/leaderboard.json")) == {"cnn"}
+    report = workspace.run(sys.executable, "-m", "stages", "report", fails=True)
+    assert report == "error: lenet5 is not evaluated with today's settings and code: run dvc repro.\n"
 
 
 def test_git_alone_shows_results(workspace: Workspace) -> None:

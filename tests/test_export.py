@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from fashion import FashionError, exporting, weights
 from fashion.data import read_part
+from fashion.description import Layers, Pixels
 from fashion.exporting import agreement, onnx_bytes
 from fashion.images import logits
 from fashion.networks import LAYERS, build, load
-from fashion.params import Layers, Params, Pixels
+from fashion.params import Params
 from tests.conftest import ROOT, Tool
 
 # On one worker: training takes longer than most tests.
@@ -110,7 +111,7 @@ def test_a_file_predicts_as_the_weights(inside: Path, tool: Tool) -> None:
     assert tool("export", "lenet5", "--output", "elsewhere/net.onnx")[0] == 0
     network, row, _ = load(inside / "models/lenet5.safetensors")
     test = read_part(inside / "data/raw", "test")
-    expected = logits(network, torch.tensor(test.images), row.pixels.black, row.pixels.white)
+    expected = logits(network, torch.tensor(test.images), row.architecture.pixels.black, row.architecture.pixels.white)
     [found] = session(inside / "elsewhere/net.onnx").run(["probabilities"], {"images": test.images})
     np.testing.assert_allclose(found, expected.softmax(1), atol=1e-5)
     assert not (inside / "models/lenet5.onnx").exists()
@@ -126,7 +127,7 @@ def test_the_same_weights_give_the_same_file(params: Params) -> None:
 def test_a_wrong_file_is_not_written(inside: Path, tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where onnxruntime predicts otherwise one is told how often, and what was there before stays."""
     (inside / "models/lenet5.onnx").write_text("of yesterday")
-    _, row, _ = load(inside / "models/lenet5.safetensors")
+    row = load(inside / "models/lenet5.safetensors")[1].architecture
     monkeypatch.setattr(exporting, "onnx_bytes", lambda *_: onnx_bytes(build(row.layers, seed=9), row.pixels, {}))
     before = sorted(inside.rglob("*"))
     code, output, errors = tool("export", "lenet5")

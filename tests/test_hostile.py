@@ -15,13 +15,15 @@ from PIL import Image
 from pydantic import ValidationError
 from safetensors.torch import save
 
-from fashion import FashionError, checkpoints, pictures, weights
+from fashion import FashionError, pictures, weights
 from fashion.advice import dangling, of_model, sentence
 from fashion.data import Part, read_idx, read_split
+from fashion.description import Description
 from fashion.files import read_json
 from fashion.inference import fill
 from fashion.networks import build, load
-from fashion.params import Architecture, Params, Pixels
+from fashion.params import Params
+from fashion.running import checkpoints
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text()
@@ -83,16 +85,17 @@ def mutations(content: bytes) -> st.SearchStrategy[bytes]:
     return st.binary(max_size=200) | st.integers(0, len(content)).map(lambda end: content[:end]) | changed
 
 
-def small() -> Architecture:
+def small() -> Description:
     """A small network's description."""
     layers = {"flatten": ("Flatten", {}), "logits": ("Linear", {"out_features": 10})}
-    train = Params.load(ROOT / "params.yaml").architecture("lenet5").train
-    return Architecture(split="s", pixels=Pixels(black=0.0, white=1.0), layers=layers, train=train)
+    whole = Params.load(ROOT / "params.yaml").describe("lenet5")
+    return whole.model_copy(update={"architecture": whole.architecture.model_copy(update={"layers": layers})})
 
 
-ROW = small()
-STATE = build(ROW.layers).state_dict()
-WEIGHTS = weights.dumps(STATE, {"architecture": ROW.model_dump(mode="json")})
+SMALL = small()
+LAYERS = SMALL.architecture.layers
+STATE = build(LAYERS).state_dict()
+WEIGHTS = weights.dumps(STATE, {"description": SMALL.model_dump()})
 
 
 def picture(kind: str) -> bytes:
@@ -109,8 +112,9 @@ READERS = {
         lambda path: read_split(path, Part(np.zeros((5, 28, 28), np.uint8), np.zeros(5, np.int64))),
     ),
     "weights": (WEIGHTS, load),
-    "foreign weights": (WEIGHTS, lambda path: fill(build(ROW.layers), path, ROW)),
-    "plain weights": (save(STATE), lambda path: fill(build(ROW.layers), path, ROW)),
+    "foreign weights": (WEIGHTS, lambda path: fill(build(LAYERS), path, SMALL)),
+    "plain weights": (save(STATE), lambda path: fill(build(LAYERS), path, SMALL)),
+    "description": (SMALL.text.encode(), Description.read),
     "json": (json.dumps({"a": [1, 2.5, None, "text"]}).encode(), read_json),
     "checkpoint": (b"whatever was saved", lambda path: checkpoints.Checkpoint(path, str).read()),
     **{kind: (picture(kind), pictures.read) for kind in pictures.FORMATS},
@@ -145,7 +149,7 @@ def test_any_bytes_are_read_or_told(name: str, data: st.DataObject) -> None:
 def test_a_description_is_not_believed(tmp_path: Path, layers: dict[str, object], told: str) -> None:
     """Weights that promise another network, however large, are refused before any memory is taken."""
     tensors, header = weights.load(written(tmp_path, WEIGHTS))
-    header["architecture"]["layers"] = {"flatten": ["Flatten", {}], **layers}
+    header["description"]["architecture"]["layers"] = {"flatten": ["Flatten", {}], **layers}
     with pytest.raises(FashionError, match=rf"net\.safetensors contradicts its own description .*{told}"):
         load(written(tmp_path, weights.dumps(tensors, header)))
 
@@ -159,7 +163,7 @@ def written(folder: Path, content: bytes) -> Path:
 
 def test_nothing_is_unpickled() -> None:
     """No source file names pickle, torch.load without weights_only, or numpy's pickled arrays."""
-    for file in [*ROOT.glob("fashion/*.py"), *ROOT.glob("stages/*.py"), *ROOT.glob("tools/*.py")]:
+    for file in [*ROOT.glob("fashion/**/*.py"), *ROOT.glob("stages/*.py"), *ROOT.glob("tools/*.py")]:
         assert not re.search(
             r"\bpickle\b(?!\))|torch\.load\(|allow_pickle=True|joblib|yaml\.load\(", file.read_text()
         ), file

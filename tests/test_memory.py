@@ -8,13 +8,13 @@ import sys
 
 import pytest
 
-from fashion.memory import SETTINGS
+from fashion.running.memory import SETTINGS
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="glibc's settings apply to glibc alone")
 CODE = """
 import json, os, sys
-from fashion.memory import keep_memory
+from fashion.running.memory import keep_memory
 keep_memory()
 print(json.dumps([sys.argv[1:], {name: value for name, value in os.environ.items() if name.startswith("MALLOC_")}]))
 """

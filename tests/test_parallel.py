@@ -161,7 +161,7 @@ def test_an_order_to_end_is_not_lost_in_a_finalizer(workspace: Workspace) -> Non
     """Where SIGTERM comes while an object is finalized the process ends all the same, and prints no traceback."""
     program = """
 import os, signal, time
-from fashion.lifetime import end_when_told
+from fashion.running.lifetime import end_when_told
 class Closing:
     def __del__(self): os.kill(os.getpid(), signal.SIGTERM); time.sleep(0)
 end_when_told()

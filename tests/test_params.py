@@ -46,19 +46,19 @@ def told(tmp_path: Path, old: str, new: str) -> str:
         ("  threads: auto", "  threads: none", "gpu.threads is 'none': it must be auto or a positive number."),
         ("processes: 1", "processes: 0", "gpu.processes is 0: it must be greater than or equal to 1."),
         (
-            "train: {epochs: 40, learning_rate: 0.005, label_smoothing: 0.1}",
+            "train: {epochs: 40, learning_rate: 0.001}",
             "train: {epochs: 0}",
-            "models.lenet5_1998.train.epochs is 0: it must be greater than 0.",
+            "models.convnet.train.epochs is 0: it must be greater than 0.",
         ),
         (
-            "train: {epochs: 40, learning_rate: 0.005, label_smoothing: 0.1}",
+            "train: {epochs: 40, learning_rate: 0.001}",
             "train: {}",
-            "models.lenet5_1998.train.epochs is missing.",
+            "models.convnet.train.epochs is missing.",
         ),
         (
-            "train: {epochs: 40, learning_rate: 0.005, label_smoothing: 0.1}",
+            "train: {epochs: 40, learning_rate: 0.001}",
             "train: {epoch: 2}",
-            "models.lenet5_1998.train.epoch is not a setting: did you mean epochs?",
+            "models.convnet.train.epoch is not a setting: did you mean epochs?",
         ),
         ("split: holdout_6k", "split: holdout_7k", "models.lenet5.split names 'holdout_7k'"),
         ("tanh1: Tanh", "tanh1: [Tanh]", "models.lenet5.layers.tanh1 is ['Tanh']: it must be a layer's class"),
@@ -66,7 +66,12 @@ def told(tmp_path: Path, old: str, new: str) -> str:
         ("  lenet5:\n    split", "  5:\n    split", "models.5 is no name: lower-case letters"),
         ("    split: holdout_6k", "    splt: holdout_6k", "models.lenet5.splt is not a setting: did you mean split?"),
         ("train: 54000", "train: 54001", "splits.holdout_6k is"),
-        ("repeats: {lenet5: 5", "repeats: {lenet: 5", "repeats.lenet names 'lenet', which does not exist"),
+        ("lenet5-1: {model: lenet5", "lenet5-1: {model: lenet", "repeats.lenet5-1.model names 'lenet', which does not"),
+        ("lenet5-1: {model", "lenet5-6: {model", "repeats.lenet5-6 must be called lenet5-1, after its model and seed."),
+        ("like: fcnn", "like: fcn", "models.fcnn_published.like names 'fcn', which does not exist: did you mean fcnn?"),
+        ("like: cnn", "like: fcnn_published", "models.cnn_published.like names 'fcnn_published', which is itself like"),
+        ("like: fcnn", "like: fcnn_published", "models.fcnn_published.like names 'fcnn_published', which is itself"),
+        ("like: fcnn", "like: [cnn]", "models.fcnn_published.like names ['cnn'], which does not exist: "),
         ("model: lenet5", "model: [", ", line 10, is no YAML: "),
         ("seed: 0", "seed: 0\nseed: 1", ", line 9, is no YAML: "),
         (TEXT, "", "the file is None: it must be a valid dictionary"),
@@ -100,6 +105,19 @@ def test_an_architecture_overrides_the_common_recipe(params: Params) -> None:
     assert recipe.augment.model_dump() == {"flip": True, "shift": 1, "erase": 0}
 
 
+def test_a_row_like_another_states_what_differs(tmp_path: Path) -> None:
+    """A row has the settings of the one that it is like, but for its own, and its layers replace the other's."""
+    path = tmp_path / "params.yaml"
+    rows = "  one: {like: champion, train: {epochs: 2}}\n  two: {like: champion, layers: {flatten: Flatten}}\n"
+    path.write_text(TEXT.replace("\nmodels:\n", f"\nmodels:\n{rows}", 1))
+    models = Params.load(path).models
+    champion = models["champion"]
+    recipe = champion.train.model_copy(update={"epochs": 2})
+    assert models["one"].model_dump() == champion.model_dump() | {"train": recipe.model_dump()}
+    assert models["two"].model_dump() == champion.model_dump() | {"layers": {"flatten": ("Flatten", {})}}
+    assert list(models["one"].layers) == list(champion.layers)
+
+
 def test_published_numbers_belong_to_fashion_mnist(params: Params) -> None:
     """On another data set no published number is compared with."""
     assert params.claims("lenet5") == {"test_accuracy": 0.883}
@@ -122,7 +140,9 @@ def test_a_change_that_changes_nothing_leaves_the_file_as_it_is(tmp_path: Path) 
     [
         (["model"], "alexnet"),
         (["models", "lenet5", "layers", "conv1", "Conv2d", "out_channels"], 8),
-        (["models", "alexnet", "train", "augment", "shift"], 2),
+        (["models", "champion", "train", "augment", "erase"], 4),
+        (["models", "fcnn_published", "like"], "cnn"),
+        (["repeats", "lenet5-1", "seed"], 7),
         (["train", "learning_rate"], 0.1),
     ],
 )

@@ -4,7 +4,6 @@ import ast
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,56 +11,27 @@ import pytest
 from ruamel.yaml import YAML
 
 from benchmarks.__main__ import app as benchmarks
+from fashion.description import Description
+from fashion.fingerprint import closure, imports
 from fashion.networks import build, count
 from fashion.params import Params
 from stages.__main__ import app as stages
 from tests.conftest import ROOT
 from tools.__main__ import app as tools
 
-# Imported by stages that train, and no number depends on them: what people see, how memory is kept, how to go on.
-BESIDE = {f"fashion/{name}.py" for name in ("checkpoints", "lifetime", "memory", "parallel", "progress")}
 STAGES = {
     name: row.get("do", row)
     for file in ("dvc.yaml", "models/dvc.yaml")
     for name, row in YAML(typ="safe").load(ROOT / file)["stages"].items()
 }
 MODULES = sorted(
-    path for folder in ("benchmarks", "fashion", "stages", "tools") for path in ROOT.glob(f"{folder}/*.py")
+    path for folder in ("benchmarks", "fashion", "stages", "tools") for path in ROOT.glob(f"{folder}/**/*.py")
 )
 
 
-def nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """Every node but those that only the type checker sees."""
-    for child in ast.iter_child_nodes(tree):
-        if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
-            yield child
-            yield from nodes(child)
-
-
-def imported(path: Path) -> Iterator[str]:
-    """The names of the modules that a file imports, inside functions too; `from a import b` may be a.b."""
-    for node in nodes(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            yield node.module
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-
-
-def ours(path: Path) -> set[Path]:
-    """The files of the project that a file imports, packages' own files among them."""
-    bases = [ROOT.joinpath(*name.split(".")) for name in imported(path)]
-    return {file for base in bases for file in (base.with_suffix(".py"), base / "__init__.py") if file.is_file()}
-
-
-def closure(path: Path) -> set[str]:
-    """All files of the project that a file's work may depend on: what it imports, what that imports, and so on."""
-    seen, new = set[Path](), {path}
-    while new:
-        seen |= new
-        new = {file for known in new for file in ours(known) if str(file.relative_to(ROOT)) not in BESIDE} - seen
-    # A file that is all docstring does nothing.
-    return {str(file.relative_to(ROOT)) for file in seen if len(ast.parse(file.read_text()).body) > 1}
+def imported(path: Path) -> set[str]:
+    """The names of the modules that a file imports, inside functions too."""
+    return set(imports(ast.parse(path.read_text())))
 
 
 def flat(entries: list[Any]) -> list[str]:
@@ -69,10 +39,18 @@ def flat(entries: list[Any]) -> list[str]:
     return [path for entry in entries for path in ([entry] if isinstance(entry, str) else entry)]
 
 
+def command(name: str) -> str:
+    """The command of python -m stages that a stage runs."""
+    return str(STAGES[name]["cmd"].split()[3])
+
+
 @pytest.mark.parametrize("name", STAGES)
-def test_a_stage_depends_on_the_code_that_it_runs(name: str) -> None:
-    """The .py files among a stage's deps are its import closure: none missing, none too many."""
-    assert {path for path in flat(STAGES[name]["deps"]) if path.endswith(".py")} == closure(ROOT / f"stages/{name}.py")
+def test_a_stage_depends_on_its_code_through_check(name: str) -> None:
+    """No stage but check lists modules; each depends on the fingerprint of its command, or on a description with it."""
+    deps = set(STAGES[name]["deps"])
+    assert not any(path.endswith(".py") for path in deps)
+    code = {"check": "fashion", "train": "data/inputs/train/${key}.json"}
+    assert code.get(command(name), f"data/inputs/code/{command(name)}.txt") in deps
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -83,9 +61,10 @@ def test_lists_of_a_stage_are_sorted(name: str) -> None:
 
 
 def test_where_a_training_runs_changes_no_result() -> None:
-    """No stage has the device or the number of processes, or `gpu` as a whole, among its parameters."""
+    """Neither a stage nor a description has the device or the number of processes among its settings."""
     params = {param for row in STAGES.values() for param in flat(row.get("params", []))}
-    assert not params & {"gpu", "gpu.device", "gpu.processes"}
+    assert not any(param.startswith("gpu") for param in params)
+    assert not Description.model_fields["gpu"].annotation.model_fields.keys() & {"device", "processes"}  # type: ignore[union-attr] # a class
 
 
 def test_metrics_are_the_report_alone() -> None:
@@ -94,20 +73,21 @@ def test_metrics_are_the_report_alone() -> None:
 
 
 def test_a_stage_is_a_file_and_a_command() -> None:
-    """Stages, files in stages/ and commands have the same names."""
+    """Files in stages/ and commands have the names of the stages; a repeat runs the commands of a first training."""
     files = {path.stem for path in ROOT.glob("stages/*.py")} - {"__init__", "__main__"}
-    assert (
-        set(STAGES)
-        == files
-        == {command.callback.__name__ for command in stages.registered_commands if command.callback}
-    )
+    assert files == {command.callback.__name__ for command in stages.registered_commands if command.callback}
+    assert {name: command(name) for name in STAGES} == {
+        **{name: name for name in files},
+        "repeat": "train",
+        "evaluate_repeat": "evaluate",
+    }
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_run_one_way(path: Path) -> None:
     """The library imports neither stages nor tools nor what drives them; a stage imports no other stage."""
     folder = path.relative_to(ROOT).parts[0]
-    names = set(imported(path))
+    names = imported(path)
     tops = {name.split(".")[0] for name in names}
     if folder == "fashion":
         assert not tops & {"stages", "tools", "typer", "dvc", "dvclive"}
@@ -115,15 +95,15 @@ def test_imports_run_one_way(path: Path) -> None:
         assert not tops & {"stages", "tools"}
 
 
-def test_the_library_has_two_levels() -> None:
-    """Inside the library a module that imports others of it is imported by none."""
-    imports = {
-        path.stem: {file.stem for file in ours(path) if file.parent.name == "fashion"} - {"__init__"}
+def test_the_library_has_levels() -> None:
+    """No import inside the library goes round in a circle, and nothing but `running` itself imports `running`."""
+    graph = {
+        path: {file for file in closure(path) if file != path}
         for path in MODULES
-        if path.parent.name == "fashion"
+        if path.is_relative_to(ROOT / "fashion") and path.name != "__init__.py"
     }
-    upper = {name for name, below in imports.items() if below}
-    assert {name: below & upper for name, below in imports.items() if below & upper} == {}
+    assert [path for path, below in graph.items() if any(path in graph.get(file, ()) for file in below)] == []
+    assert [path for path in graph if path.parent.name != "running" and "fashion.running" in imported(path)] == []
 
 
 def python(code: str) -> str:

@@ -30,7 +30,7 @@ def test_part(inside: Path) -> Part:
 def probabilities(images: Any) -> Any:
     """What the folder's network says of images, in double precision, by torch alone."""
     network, row, _ = load(WEIGHTS)
-    black, white = row.pixels.black, row.pixels.white
+    black, white = row.architecture.pixels.black, row.architecture.pixels.white
     inputs = black + torch.tensor(images)[:, None].double() / 255 * (white - black)
     return torch.softmax(network.double().eval()(inputs), 1).detach().numpy()
 

@@ -35,10 +35,10 @@ def scored(tool: Tool, file: str | Path) -> dict[str, Any]:
 
 def test_scores_are_scikit_learns(inside: Path, tool: Tool) -> None:
     """Accuracy, loss, macro F1, mirror images averaged in or not, are scikit-learn's; intervals hold accuracies."""
-    network, row, _ = load(OURS)
+    network, _, _ = load(OURS)
     network.double().eval()
     train, test = (read_part(inside / "data/raw", part) for part in ("train", "test"))
-    parts = read_split(inside / f"data/splits/{row.split}.csv", train)
+    parts = read_split(inside / "data/splits/lenet5.csv", train)
     result = scored(tool, OURS)
     for name, part in zip(("train", "validation", "test", "mirrored_test"), (*parts, test, test), strict=True):
         inputs = torch.tensor(part.images)[:, None].double() / 255
@@ -141,22 +141,25 @@ def test_tensors_that_do_not_fit_are_told(
 @pytest.mark.parametrize(
     "change",
     [
-        lambda row: row["layers"].update(tanh1=["ReLU", {}]),
-        lambda row: row["layers"].update(tanh1=row["layers"].pop("tanh1")),
-        lambda row: row.update(pixels={"black": -1.0, "white": 1.0}),
-        lambda row: row.update(split="holdout_5k"),
-        lambda row: row.pop("layers"),
+        lambda description: description["architecture"]["layers"].update(tanh1=["ReLU", {}]),
+        lambda description: description["architecture"]["layers"].update(
+            tanh1=description["architecture"]["layers"].pop("tanh1")
+        ),
+        lambda description: description["architecture"].update(pixels={"black": -1.0, "white": 1.0}),
+        lambda description: description["split"].update(seed=1),
+        lambda description: description.update(dataset="mnist"),
+        lambda description: description.pop("architecture"),
     ],
-    ids=["another layer", "another order", "other pixels", "another split", "nothing"],
+    ids=["another layer", "another order", "other pixels", "another split", "other images", "nothing"],
 )
 def test_a_description_of_another_network_is_told(
     inside: Path, tool: Tool, change: Callable[[dict[str, Any]], object]
 ) -> None:
     """Weights that say of themselves that they compute something else, or saw other images, are refused."""
     tensors, header = weights.load(OURS)
-    change(header["architecture"])
+    change(header["description"])
     (inside / "other.safetensors").write_bytes(weights.dumps(tensors, header))
-    refused(tool, "other.safetensors", r"other\.safetensors says of itself that its layers, pixels or split are others")
+    refused(tool, "other.safetensors", r"other\.safetensors says of itself that its data set, split, pixels or layers")
 
 
 def test_what_is_no_safetensors_is_told(inside: Path, tool: Tool) -> None:
@@ -198,7 +201,7 @@ def test_an_impossible_architecture_is_told(inside: Path, tool: Tool) -> None:
 
 def test_missing_data_are_told(inside: Path, tool: Tool) -> None:
     """Without data or split one is told which stage makes them."""
-    (inside / "data/splits/holdout_6k.csv").unlink()
-    refused(tool, str(OURS), "data/splits/holdout_6k.csv is not here: dvc repro split makes it")
+    (inside / "data/splits/lenet5.csv").unlink()
+    refused(tool, str(OURS), "data/splits/lenet5.csv is not here: dvc repro split makes it")
     (inside / "data/raw/train-labels-idx1-ubyte").unlink()
     refused(tool, str(OURS), "data/raw/train-labels-idx1-ubyte is not here: dvc repro split makes it")

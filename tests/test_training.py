@@ -11,9 +11,10 @@ from torch.nn import functional
 
 from fashion import FashionError
 from fashion.data import Part
+from fashion.description import Architecture, Augment, Train
 from fashion.hardware import Hardware, choose
 from fashion.networks import build
-from fashion.params import Architecture, Params, Train
+from fashion.params import Params
 from fashion.training import Epoch, Run, begin, learning_rate, steps_per_epoch, train
 
 FP32 = {"precision": "fp32", "threads": 1}
@@ -26,8 +27,9 @@ def hardware(**changes: Any) -> Hardware:
 
 
 def row(params: Params, key: str = "lenet5", **changes: Any) -> Architecture:
-    """An architecture under the common recipe with parts of it changed, whatever its own is."""
-    recipe = Train(epochs=1, **dict(params.train)).model_copy(update=changes)
+    """An architecture under the common recipe, without augmentation and with the given changes."""
+    plain = {"epochs": 1, "augment": Augment(flip=False, shift=0, erase=0)}
+    recipe = Train(**dict(params.train) | plain).model_copy(update=changes)
     return params.models[key].model_copy(update={"train": recipe})
 
 

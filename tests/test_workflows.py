@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from dvc.utils.serialize import modify_yaml
 from ruamel.yaml import YAML
 
 from fashion.params import Params
@@ -36,18 +35,13 @@ def play(workspace: Workspace, text: str, *environment: str, fails: bool = False
 
 @pytest.fixture(scope="module")
 def trained(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """The project with lenet5 trained on `digits` in a second commit, and fcnn untrained; to be cloned, not changed."""
+    """The project with lenet5 and fcnn trained on `digits` in a second commit; to be cloned, not changed."""
     workspace = checkout.copy(tmp_path_factory.mktemp("trained") / "project")
     workspace.keep("lenet5", "fcnn")
     workspace.small(epochs=1)
-    with modify_yaml(workspace.folder / "params.yaml") as params:
-        params["models"]["fcnn"]["split"] = "holdout_6k"
-        # Each would be a stage to wait for.
-        for split in params["splits"].keys() - {"holdout_6k"}:
-            del params["splits"][split]
     workspace.commit("two architectures on digits")
-    workspace.run("dvc", "repro")
-    workspace.commit("train lenet5")
+    workspace.run("dvc", "repro", "--all-pipelines")
+    workspace.commit("train both")
     return workspace
 
 
@@ -57,14 +51,18 @@ def clone(trained: Workspace, tmp_path: Path) -> Workspace:
     return trained.clone(tmp_path / "clone")
 
 
-def test_examples_train_every_architecture() -> None:
-    """The examples of many machines have a worker for each row of params.yaml, and for each that is repeated."""
+def test_examples_train_every_architecture(checkout: Workspace, tmp_path: Path) -> None:
+    """The workers of GitHub's example are one for each row of params.yaml and one for each repeat."""
     params = Params.load(ROOT / "params.yaml")
-    expected = [f"evaluate@{key}" for key in params.models] + [f"spread@{key}" for key in params.repeats]
     workflow = YAML(typ="safe").load(ROOT / "examples/github-actions.yaml")
-    stages = json.loads(workflow["on"]["workflow_dispatch"]["inputs"]["stages"]["default"])
-    assert stages == expected
-    assert f"#SBATCH --array=0-{len(expected) - 1}\n" in (ROOT / "examples/slurm.sh").read_text()
+    (text,) = (one["run"] for one in workflow["jobs"]["list"]["steps"] if one.get("id") == "list")
+    play(checkout, text, f"GITHUB_OUTPUT={tmp_path / 'output'}")
+    name, stages = (tmp_path / "output").read_text().split("=", 1)
+    assert name == "stages"
+    assert json.loads(stages) == [
+        *(f"evaluate@{key}" for key in params.models),
+        *(f"evaluate_repeat@{key}" for key in params.repeats),
+    ]
 
 
 @pytest.mark.parametrize("text", RUNS)
@@ -155,9 +153,10 @@ def test_plots_of_both_sides(clone: Workspace) -> None:
     [
         ("README.md", "# Fashion-MNIST", "# Fashion", None),
         ("params.yaml", "# The whole", "# All the", "`check`"),
-        ("params.yaml", "epochs: 1", "epochs: 2", "`check`, `train@lenet5`"),
+        ("params.yaml", "{epochs: 1, l", "{epochs: 2, l", "`check`, `train@lenet5`, `leaderboard`, `results`"),
         ("params.yaml", "model: lenet5", "model: fcnn", "`check`, `report`"),
-        ("fashion/charts.py", "fontsize=8", "fontsize=9", "`download`, `report`"),
+        ("fashion/charts.py", "# One pixel for one pixel", "# Pixel by pixel", "`check`"),
+        ("fashion/charts.py", "fontsize=8", "fontsize=9", "`check`, `samples`, `report`, `leaderboard`, `results`"),
         ("metrics/report.json", "lenet5", "lenet6", "`report`"),
         ("dvc.yaml", "cmd: python -m stages report", "cmd: python -m stages report --twice", "`report`"),
     ],
@@ -180,7 +179,7 @@ def test_stale_locks_are_found_with_a_cache(trained: Workspace, tmp_path: Path) 
     copy.replace("fashion/charts.py", "fontsize=8", "fontsize=9")
     assert "Running stage 'report'" in play(copy, step("ci/results", ".ci/locks"), fails=True)
     assert copy.run("python", "-m", "tools", "diff").endswith(
-        "Stale: `download`, `report`, and what follows from these.\n"
+        "Stale: `check`, `samples`, `report`, `leaderboard`, `results`, and what follows from these.\n"
     )
 
 

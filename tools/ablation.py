@@ -40,8 +40,7 @@ def ablation(
     from fashion.tables import show
 
     params = Params.load()
-    architecture = params.architecture(key)
-    recipe = architecture.train
+    recipe = params.architecture(key).train
     epochs = epochs or recipe.epochs
     settings = pd.json_normalize(recipe.model_dump()).iloc[0]
     changes: dict[str, list[str]] = {"": []}
@@ -64,8 +63,7 @@ def ablation(
             accuracies.append(metrics_show("metrics/report.json", rev=name)["validation_accuracy"])
         each = pd.Series(accuracies)
         rows.append({"without": without, "accuracies": accuracies, "mean": each.mean(), "deviation": each.std()})
-    what = {"model": key, "dataset": params.data.dataset, "architecture": architecture.model_dump(mode="json")}
-    found = what | {"epochs": epochs, "seeds": seeds, "rows": rows}
+    found = {"model": key, "training": params.describe(key).identity, "epochs": epochs, "seeds": seeds, "rows": rows}
     write_json(Path(f"metrics/ablation/{key}.json"), found)
     whole = rows[0]["mean"]
     show(

@@ -161,7 +161,7 @@ def _others(commit: str, before: Read, after: Read) -> str:
         parts = [[scores.get(part, {}).get("accuracy") for scores in (was, now)] for part in ("validation", "test")]
         verdict = _verdict(_answers(before, key, after, key)) if was and now else "new" if now else "removed"
         rows.append([_code(key), *(" → ".join(_figures("accuracy", *part)[:2]) for part in parts), verdict])
-    return _table("other architecture | validation | test | paired test", rows)
+    return _table("other training | validation | test | paired test", rows)
 
 
 def _answers(before: Read, old: str, after: Read, new: str) -> "Answers | None":
@@ -206,10 +206,13 @@ def _words(test: "Paired") -> str:
 
 def _stale() -> str:
     """Which of the stages that ever ran DVC would run again, so far as each one's own code, settings and files say."""
-    # `dvc repro --dry --allow-missing` ends at the first of them where files are only in a cache that is not here.
+    # `check` writes what the other stages depend on.
+    if _output(sys.executable, "-m", "stages", "check") is None:
+        return "Which stages are stale is unknown, since `python -m stages check` fails."
+    # `dvc repro --dry --allow-missing` ends at the first stale stage where files are only in a cache that is not here.
     status = _output(sys.executable, "-m", "dvc", "status", "--json")
     if status is None:
-        # A training may hold DVC's lock, or params.yaml be wrong: the rest is true all the same.
+        # A training may hold DVC's lock: the rest is true all the same.
         return "Which stages are stale is unknown, since `dvc status` fails."
     ran = {prefix + name for lock, prefix in LOCKS.items() for name in _mapping(_here, lock).get("stages", {})}
     stale = [name for name, entries in json.loads(status).items() if name in ran and any(map(_changed, entries))]

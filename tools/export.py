@@ -26,12 +26,13 @@ def export(
     from fashion.tables import printable
 
     weights, path = trained(key), output or Path(f"models/{key}.onnx")
-    network, row, header = load(weights)
+    network, description, header = load(weights)
+    pixels = description.architecture.pixels
     about = {"model": key, "classes": class_names(header, weights)}
     with made_by("download"):
         images = read_part(Path("data/raw"), "test").images
-    reference = finite_logits(network, images, row.pixels).numpy()
-    content = onnx_bytes(network, row.pixels, about)
+    reference = finite_logits(network, images, pixels).numpy()
+    content = onnx_bytes(network, pixels, about)
     same, apart = agreement(content, images, reference)
     write_bytes(path, content)
     typer.echo(

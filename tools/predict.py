@@ -71,11 +71,11 @@ def _likeliest(key: str, pictures: "Sequence[Grey]", top: int) -> list[list[dict
     from fashion.predictions import finite_logits
 
     path = trained(key)
-    network, row, header = load(path)
+    network, description, header = load(path)
     names = class_names(header, path)
     # Also of no pictures at all.
     images = np.array(pictures, np.uint8).reshape(-1, SIDE, SIDE)
-    best = torch.softmax(finite_logits(network, images, row.pixels).double(), 1).topk(top)
+    best = torch.softmax(finite_logits(network, images, description.architecture.pixels).double(), 1).topk(top)
     return [
         [
             {"label": label, "name": names[label], "probability": round(value, 6)}

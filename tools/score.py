@@ -41,9 +41,13 @@ def _scores(file: Path, key: str) -> dict[str, dict[str, Any]]:
     row = params.architecture(key)
     with of_model(key):
         network = build(row.layers)
-    fill(network, file, row)
+    description = params.describe(key)
+    fill(network, file, description)
     with made_by("split"):
-        return {name: overall(labels, found) for name, labels, found in on_each_part(network, row, params.gpu)}
+        return {
+            name: overall(labels, found)
+            for name, labels, found in on_each_part(network, description, params.gpu.device)
+        }
 
 
 def _words(part: dict[str, Any]) -> dict[str, str | int]:

@@ -1,4 +1,7 @@
-"""Unfinished trainings, kept outside the outputs that DVC deletes, so that a killed one goes on where it was."""
+"""Unfinished trainings, kept outside the outputs that DVC deletes, so that a killed one goes on where it was.
+
+A finished one stays until DVC has recorded its result: DVC killed before that would train it all again.
+"""
 
 import hashlib
 import io
@@ -23,7 +26,7 @@ from fashion import FashionError
 
 # Another place than .checkpoints in the project's root: a runner's scratch disk.
 VARIABLE = "FASHION_CHECKPOINTS"
-# Unfinished trainings that are kept; the oldest ones beyond it go.
+# Trainings that are kept; the oldest ones beyond it go.
 KEPT = 5
 # The next one waits so many times as long as the last one took, so that saving takes less than 3 % of the time.
 PATIENCE = 60
@@ -31,18 +34,18 @@ PATIENCE = 60
 DIGEST = 32
 # Seconds in which a process that was told to end does.
 GRACE = 10.0
+# DVC writes it once a training has ended and its result is in the cache.
+LOCK = Path("models/dvc.lock")
 
 
 def identity(header: dict[str, Any], *arrays: NDArray[Any]) -> str:
-    """A name for all that determines a training's numbers: its settings and data, this library and the processor.
+    """A name for all that determines a training's results to the bit: its header, its data and the processor.
 
     header: JSON, the order of its mappings included. 64 hexadecimal digits.
     """
     digest = hashlib.sha256(json.dumps([header, dict(torch.cpu.get_capabilities())]).encode())
     for array in arrays:
         digest.update(array.tobytes())
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(file.read_bytes())
     return digest.hexdigest()
 
 
@@ -64,13 +67,13 @@ class Checkpoint:
             return None
         return content[:-DIGEST]
 
-    def save(self, state: Callable[[], tuple[dict[str, Tensor], Any]]) -> None:
+    def save(self, state: Callable[[], tuple[dict[str, Tensor], Any]], last: bool = False) -> None:
         """Keep tensors and values (JSON) instead of those before; seldom enough to cost next to nothing.
 
-        Where that fails training can go on, only without.
+        last: the training ends with this state, which is kept in any case. If saving fails, training goes on without.
         """
         started = time.monotonic()
-        if started < self._next:
+        if started < self._next and not last:
             return
         tensors, values = state()
         text = torch.frombuffer(bytearray(json.dumps(values).encode()), dtype=torch.uint8)
@@ -99,13 +102,14 @@ def parse(content: bytes) -> tuple[dict[str, Tensor], Any]:
 
 
 @contextmanager
-def kept(name: str, say: Callable[[str], object]) -> Iterator[Checkpoint]:
-    """The checkpoint of the training of that `identity`, locked meanwhile; gone once what runs inside is through.
+def kept(name: str, result: Path, say: Callable[[str], object]) -> Iterator[Checkpoint]:
+    """The checkpoint of the training of that `identity`, which writes `result`; locked while the body runs.
 
-    Raises FashionError where another process trains the same and goes on with it.
+    Once the body completes it counts as finished. Raises FashionError where another process is running this training.
     """
     root = Path(os.environ.get("DVC_ROOT", ""), os.environ.get(VARIABLE) or ".checkpoints")
     folder = root / name
+    state, finished = folder / "state", folder / "finished"
     folder.mkdir(parents=True, exist_ok=True)
     try:
         # Its holder's death releases it.
@@ -116,17 +120,38 @@ def kept(name: str, say: Callable[[str], object]) -> Iterator[Checkpoint]:
         # Left behind by a process that was killed while it wrote.
         for file in folder.glob("*.tmp"):
             file.unlink()
+        # DVC deletes a stage's outputs before it runs it.
+        if finished.is_file() and not result.exists() and not _recorded(finished):
+            finished.replace(state)
+        finished.unlink(missing_ok=True)
         _prune(root, folder)
-        yield Checkpoint(folder / "state", say)
-        shutil.rmtree(folder, ignore_errors=True)
+        try:
+            yield Checkpoint(state, say)
+            if state.is_file():
+                state.replace(finished)
+        finally:
+            if not (state.is_file() or finished.is_file()):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _recorded(finished: Path) -> bool:
+    """Whether DVC has written its lock since a training finished."""
+    return LOCK.is_file() and LOCK.stat().st_mtime_ns > finished.stat().st_mtime_ns
 
 
 def _prune(root: Path, own: Path) -> None:
-    """Remove the oldest unfinished trainings beyond those kept, unless somebody is at them."""
+    """Remove trainings with nothing to resume, and the oldest ones beyond those kept, unless locked."""
     # Others may remove theirs at this moment; whatever happens, this training goes on.
     with suppress(OSError):
         folders = [folder for folder in root.iterdir() if re.fullmatch("[0-9a-f]{64}", folder.name) and folder != own]
-        folders.sort(key=lambda folder: folder.stat().st_mtime)
-        for folder in folders[: max(0, len(folders) + 1 - KEPT)]:
+        # The latest first.
+        folders.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
+        left = KEPT - 1
+        for folder in folders:
+            finished = folder / "finished"
+            useful = (folder / "state").is_file() or (finished.is_file() and not _recorded(finished))
+            if useful and left:
+                left -= 1
+                continue
             with suppress(filelock.Timeout), filelock.FileLock(folder / "lock", timeout=0):
                 shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,36 @@
+"""Which scores are of today's settings and code: no table shows others."""
+
+from pathlib import Path
+from typing import Any
+
+from fashion.description import FOLDER, Description
+from fashion.files import read_json
+
+
+def descriptions() -> dict[str, Description]:
+    """Every training's description, as the stage check wrote it, by the training's name."""
+    return {path.stem: Description.read(path) for path in sorted(FOLDER.glob("*.json"))}
+
+
+def current(trainings: dict[str, Description]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """The scores of those trainings that are evaluated, by name, and the names of those left out.
+
+    Left out are scores of other settings or code than the training's description has.
+    """
+    found, left_out = {}, []
+    for name, description in trainings.items():
+        path = Path(f"metrics/evaluate/{name}.json")
+        if path.is_file():
+            scores = read_json(path)
+            if scores.get("training") == description.identity:
+                found[name] = scores
+            else:
+                left_out.append(name)
+    return found, left_out
+
+
+def sentence(left_out: list[str]) -> str:
+    """What people are told of the trainings that a table leaves out; nothing where there are none."""
+    if not left_out:
+        return ""
+    return f"Left out, since their settings or code have changed since they were trained: {', '.join(left_out)}."

@@ -1,0 +1,181 @@
+"""What makes a stage run again: the fingerprint of its code, the description of a training, and nothing else."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from fashion.fingerprint import LEFT_OUT, closure, stripped
+from tests.conftest import ROOT, Workspace
+
+SOURCE = '''\
+"""A module.
+
+Of two paragraphs.
+"""
+
+import os  # for a reason
+
+
+class Thing:
+    """A thing."""
+
+    text = """one
+
+    # two"""
+
+    def work(self, x: int) -> str:
+        """Work."""
+        # Twice.
+        return f"{x} # {x * 2}"
+'''
+# Puts every file that a stage opens to read, with the stage's name, into the file that OPENED names.
+HOOK = """\
+import os, sys
+
+def hook(event, arguments):
+    if event == "open" and isinstance(arguments[0], str):
+        mode, flags = arguments[1:]
+        if not (mode and set(mode) & set("wax+")) and not flags & (os.O_WRONLY | os.O_RDWR):
+            os.write(log, (stage + "\\t" + os.path.realpath(arguments[0]) + "\\n").encode())
+
+if stage := os.environ.get("DVC_STAGE"):
+    log = os.open(os.environ["OPENED"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    sys.addaudithook(hook)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("A module.", "Another module."),
+        ("\n\nOf two paragraphs.\n", ""),
+        ("  # for a reason", ""),
+        ("        # Twice.\n", "        # Two times.\n        # That is, doubled.\n\n"),
+        ('        """Work."""\n', ""),
+        ("\n\n\nclass", "\nclass"),
+    ],
+)
+def test_prose_changes_no_fingerprint(old: str, new: str) -> None:
+    """Docstrings, comments and blank lines are no code, whether they change, come or go."""
+    assert old in SOURCE
+    assert stripped(SOURCE.replace(old, new)) == stripped(SOURCE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("x * 2", "x * 3"),
+        ("x: int", "x: float"),
+        ("# two", "# three"),
+        ("one\n\n", "one\n"),
+        ("# {x", "#  {x"),
+        ("    def work", "    @staticmethod\n    def work"),
+        ('"""A thing."""\n', '"""A thing."""; size = 1\n'),
+    ],
+)
+def test_code_changes_the_fingerprint(old: str, new: str) -> None:
+    """Expressions, annotations, texts with their blank lines and what looks like comments in them are code."""
+    assert old in SOURCE
+    assert stripped(SOURCE.replace(old, new)) != stripped(SOURCE)
+
+
+def test_what_is_left_is_the_code() -> None:
+    """Lines of code are as they were, in their order."""
+    assert stripped(SOURCE).splitlines() == [
+        "import os",
+        "class Thing:",
+        '    text = """one',
+        "",
+        '    # two"""',
+        "    def work(self, x: int) -> str:",
+        '        return f"{x} # {x * 2}"',
+    ]
+
+
+def test_a_fingerprint_is_of_all_that_is_imported() -> None:
+    """Training depends on layers and engine, not on charts, nor on what only runs or resumes it."""
+    files = {str(file.relative_to(ROOT)) for file in closure(ROOT / "stages/train.py")}
+    assert {"stages/train.py", "fashion/training.py", "fashion/layers.py", "fashion/data.py"} <= files
+    assert not {file for file in files if re.search("charts|params|running|scores|evaluate", file)}
+
+
+@pytest.fixture(scope="module")
+def opened(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, dict[str, set[str]]]:
+    """The whole pipeline on `digits`, of one architecture and a repeat; and what each stage read of the checkout."""
+    workspace = checkout.copy(tmp_path_factory.mktemp("opened") / "project")
+    workspace.keep("lenet5")
+    workspace.small(epochs=1)
+    workspace.replace("params.yaml", "repeats: {}", "repeats:\n  lenet5-1: {model: lenet5, seed: 1}")
+    folder = tmp_path_factory.mktemp("hook")
+    (folder / "sitecustomize.py").write_text(HOOK)
+    workspace.run("env", f"PYTHONPATH={folder}", f"OPENED={folder}/opened", "dvc", "repro", "--all-pipelines")
+    found: dict[str, set[str]] = {}
+    for line in (folder / "opened").read_text().splitlines():
+        stage, path = line.split("\t")
+        if Path(path).is_relative_to(workspace.folder):
+            found.setdefault(stage.removeprefix("models/dvc.yaml:"), set()).add(
+                str(Path(path).relative_to(workspace.folder))
+            )
+    return workspace, found
+
+
+@pytest.fixture(scope="module")
+def command_line() -> set[Path]:
+    """The modules that `python -m stages` loads whichever stage it runs."""
+    code = (
+        "import sys, stages.__main__; print(*(getattr(one, '__file__', 0) for one in sys.modules.values()), sep='\\n')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    return {Path(line) for line in done.stdout.splitlines()}
+
+
+def test_a_stage_opens_what_it_depends_on(
+    opened: tuple[Workspace, dict[str, set[str]]], command_line: set[Path]
+) -> None:
+    """Every file that a stage reads is among its deps, its settings or what it writes, or its fingerprint covers it."""
+    workspace, found = opened
+    locks = [YAML(typ="safe").load(workspace.folder / lock)["stages"] for lock in ("dvc.lock", "models/dvc.lock")]
+    stages = {name: row for lock in locks for name, row in lock.items()}
+    assert found.keys() == stages.keys() >= {"train@lenet5", "repeat@lenet5-1", "leaderboard", "results"}
+    unknown = {}
+    for name, row in stages.items():
+        known = [entry["path"] for kind in ("deps", "outs") for entry in row.get(kind, [])]
+        # Where to compute stands there too, and is no input.
+        known += ["params.yaml"] if "params" in row or re.search("train|repeat|evaluate", name) else []
+        covered = closure(ROOT / f"stages/{row['cmd'].split()[3]}.py") | command_line
+        # Hidden ones are Git's and DVC's own, which dvclive looks at, and checkpoints.
+        files = {path for path in found[name] if not path.startswith(".")}
+        files -= {path for path in files if any(Path(path).is_relative_to(one) for one in known)}
+        unknown[name] = {path for path in files if source(path) not in covered and LEFT_OUT not in source(path).parents}
+    assert unknown == {name: set() for name in stages}
+
+
+def source(path: str) -> Path:
+    """The module whose bytecode a file holds, or the file itself."""
+    return ROOT / re.sub(r"__pycache__/(\w+)\.cpython-\d+\.pyc$", r"\1.py", path)
+
+
+def test_a_training_is_as_described(opened: tuple[Workspace, dict[str, set[str]]], tmp_path: Path) -> None:
+    """What params.yaml says is nothing to a training but where it computes: its description decides."""
+    workspace = opened[0].copy(tmp_path / "project")
+    weights = workspace.folder / "models/lenet5.safetensors"
+    before = weights.read_bytes()
+    weights.unlink()
+    workspace.replace("params.yaml", "seed: 0\n", "seed: 7\n")
+    workspace.replace("params.yaml", "dataset: digits", "dataset: mnist")
+    workspace.replace("params.yaml", "train: {epochs: 1, learning_rate: 0.005}", "train: {epochs: 9}")
+    workspace.run(sys.executable, "-m", "stages", "train", "lenet5")
+    assert weights.read_bytes() == before
+
+
+def test_a_training_of_other_code_is_refused(opened: tuple[Workspace, dict[str, set[str]]], tmp_path: Path) -> None:
+    """Code that was edited after `check` described a training does not train under that description."""
+    workspace = opened[0].copy(tmp_path / "project")
+    workspace.replace("fashion/training.py", "momentum=0.9", "momentum=0.8")
+    output = workspace.run(sys.executable, "-m", "stages", "train", "lenet5", fails=True)
+    expected = "the code has changed since data/inputs/train/lenet5.json was written: run the same dvc command again."
+    assert output == f"error: {expected}\n"
