@@ -9,7 +9,8 @@ from fashion.files import read_json
 
 def descriptions() -> dict[str, Description]:
     """Every training's description, as the stage check wrote it, by the training's name."""
-    return {path.stem: Description.read(path) for path in sorted(FOLDER.glob("*.json"))}
+    files = sorted(FOLDER.glob("*.json"), key=lambda path: path.stem)
+    return {path.stem: Description.read(path) for path in files}
 
 
 def current(trainings: dict[str, Description]) -> tuple[dict[str, dict[str, Any]], list[str]]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 
 KEYS = ("lenet5", "fcnn", "cnn")
+TRAININGS = {f"train@{key}" for key in KEYS}
 BOARD, RESULTS = "models/dvc.yaml:leaderboard", "models/dvc.yaml:results"
 
 
@@ -60,6 +61,10 @@ def ranked(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Wor
     repeats = "".join(f"  lenet5-{seed}: {{model: lenet5, seed: {seed}}}\n" for seed in (1, 2))
     workspace.replace("params.yaml", "repeats: {}\n", f"repeats:\n{repeats}")
     workspace.run("git", "rm", "--quiet", "metrics/ablation/cnn.json")
+    # Those of Fashion-MNIST, which would be left out.
+    for file in workspace.folder.glob("metrics/evaluate/*.json"):
+        if file.stem not in KEYS:
+            file.unlink()
     workspace.run("dvc", "repro", *(f"models/dvc.yaml:evaluate_repeat@lenet5-{seed}" for seed in (1, 2)))
     workspace.run("dvc", "repro", "--single-item", BOARD, RESULTS)
     workspace.commit("two more seeds")
@@ -188,17 +193,17 @@ MY_NET = """
         ("params.yaml", "repeats: {}", "repeats:\n  lenet5-1: {model: lenet5, seed: 1}", {"repeat@lenet5-1"}),
         (
             "params.yaml",
-            "dense1: {Linear: {out_features: 512}}",
-            "dense1: {Linear: {out_features: 500}}",
+            "flatten: Flatten\n      dense1: {Linear: {out_features: 512}}",
+            "flatten: Flatten\n      dense1: {Linear: {out_features: 500}}",
             {"train@fcnn"},
         ),
         ("params.yaml", "learning_rate: 0.002", "learning_rate: 0.003", {"train@cnn"}),
-        ("params.yaml", "  batch_size: 128", "  batch_size: 64", {"train@cnn", "train@fcnn", "train@lenet5"}),
+        ("params.yaml", "  batch_size: 128", "  batch_size: 64", {*TRAININGS, "report"}),
         ("fashion/training.py", '"""The training engine', '"""The engine of training', set()),
         ("fashion/layers.py", "# As torch.nn.Conv2d does", "# Like torch.nn.Conv2d", set()),
         ("fashion/running/progress.py", "left", "to go", set()),
         ("fashion/charts.py", "fontsize=8", "fontsize=9", {"report", "samples"}),
-        ("fashion/layers.py", "1.7159", "1.716", {"train@cnn", "train@fcnn", "train@lenet5"}),
+        ("fashion/layers.py", "1.7159", "1.716", {*TRAININGS, "report"}),
     ],
 )
 def test_a_change_runs_what_it_touches(
@@ -207,11 +212,13 @@ def test_a_change_runs_what_it_touches(
     """Prose, a device and what nobody uses yet run check alone; a shared setting runs the rows that have no own one."""
     workspace = finished.copy(tmp_path / "project")
     workspace.replace(file, old, new)
-    assert workspace.stages("repro", "check") == ["check"]
+    # A dry run would lack what they write.
+    ran = workspace.stages("repro", "split")
+    assert "check" in ran
     trained = [f"models/dvc.yaml:{name}" for name in ("evaluate@cnn", "evaluate@fcnn", "evaluate@lenet5")]
     trained += [f"models/dvc.yaml:{name}" for name in stages if re.search("my_net|repeat", name)]
-    ran = workspace.stages("repro", "--dry", "dvc.yaml", *trained)
-    assert {stage for stage in ran if not stage.startswith("evaluate")} == stages
+    ran += workspace.stages("repro", "--dry", "dvc.yaml", *trained)
+    assert {stage for stage in ran if not stage.startswith("evaluate")} == stages | {"check"}
 
 
 def test_a_changed_chart_is_drawn_and_nothing_trained(workspace: Workspace) -> None:
@@ -268,7 +275,7 @@ def test_one_more_seed_is_one_more_training(repeated: Workspace) -> None:
     ran = workspace.stages("repro", *targets, "models/dvc.yaml:evaluate_repeat@lenet5-3")
     assert ran == ["check", "evaluate_repeat@lenet5-3", "repeat@lenet5-3"]
     workspace.run("git", "checkout", "--quiet", "params.yaml")
-    assert workspace.stages("repro", *targets) == ["check"]
+    assert workspace.stages("repro", *targets) == []
     clone = workspace.clone(workspace.folder.parent / "clone")
     assert clone.stages("repro", "--dry", "--allow-missing", *targets) == []
     seeds = [read(workspace, f"metrics/evaluate/{name}.json")["seed"] for name in ("lenet5", "lenet5-1", "lenet5-2")]
