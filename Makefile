@@ -2,8 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-# A folder with the data set's files beside the checkout, where there is one; empty, that is unset, elsewhere.
-export FASHION_MNIST_MIRROR ?= $(abspath $(wildcard ../shared/fashion-mnist))
 # dvc starts `python -m stages ...`: the environment's Python, not the caller's.
 export PATH := $(abspath $(BIN)):$(PATH)
 

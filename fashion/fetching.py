@@ -21,6 +21,8 @@ MIRROR = "FASHION_MNIST_MIRROR"
 TIMEOUT = 30
 ZALANDO_GITHUB = "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/"
 KERAS_COPIES = "~/.keras/datasets/fashion-mnist"
+# The official files, in this repository.
+OURS = "data/fashion-mnist"
 
 # MD5 sums of the uncompressed files: Fashion-MNIST's taken from the official ones, MNIST's as public tools carry them.
 # None were found for KMNIST: its files are accepted compressed only, and fetched anew whenever the stage runs.
@@ -59,7 +61,8 @@ def fetch(dataset: str, folder: Path, mirror: str | None) -> Iterator[str]:
         yield from _digits(folder)
         return
     urls, wanted = _published(dataset)
-    sources = [*([mirror] if mirror else []), *([KERAS_COPIES] if dataset == "fashion_mnist" else []), *urls]
+    folders = [OURS, KERAS_COPIES] if dataset == "fashion_mnist" else []
+    sources = [*([mirror] if mirror else []), *folders, *urls]
     for file in wanted:
         target = folder / file.name
         if file.uncompressed and target.is_file() and _md5(target.read_bytes()) == file.uncompressed:

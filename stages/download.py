@@ -7,9 +7,9 @@ import typer
 
 
 def download() -> None:
-    """Fetch the data set from the first source that has it right; files already here and right are kept.
+    """Copy or fetch the data set from the first source that has it right; files already here and right are kept.
 
-    FASHION_MNIST_MIRROR names a folder or URL to try first.
+    Fashion-MNIST is in this repository; FASHION_MNIST_MIRROR names a folder or URL to try first.
     Example: FASHION_MNIST_MIRROR=~/fashion-mnist python -m stages download
     """
     from fashion.fetching import MIRROR, fetch

@@ -20,7 +20,7 @@ from fashion.data import Part, idx_bytes, read_idx, read_part, read_split
 from fashion.fetching import NAMES, UNCOMPRESSED, fetch
 from fashion.params import Params
 from fashion.splitting import split
-from tests.conftest import Quiet, serving
+from tests.conftest import ROOT, Quiet, serving
 
 
 def md5(content: bytes) -> str:
@@ -42,6 +42,7 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (folder / f"{name}.gz").write_bytes(packed)
         wanted.append(fetching.Wanted(name, md5(packed), md5(content)))
     monkeypatch.setattr(fetching, "_published", lambda _: ([str(tmp_path / "nowhere")], wanted))
+    monkeypatch.setattr(fetching, "OURS", str(tmp_path / "ours"))
     monkeypatch.setattr(fetching, "KERAS_COPIES", str(tmp_path / "keras"))
     return folder
 
@@ -333,9 +334,11 @@ def test_the_published_splits_never_drift(params: Params, real: Path, tmp_path: 
     assert manifest_sum(params, name, read_part(tmp_path, "train").labels) == PINNED[name][1]
 
 
-def test_the_official_files_verify(real: Path, tmp_path: Path) -> None:
-    """The four official files have the sums that torchvision and this project carry."""
-    list(fetch("fashion_mnist", tmp_path, str(real)))
+def test_the_official_files_are_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a mirror the four files come from this repository, and have the sums that torchvision and we carry."""
+    monkeypatch.chdir(ROOT)
+    lines = list(fetch("fashion_mnist", tmp_path, None))
+    assert lines == [f"{name}: from data/fashion-mnist" for name in NAMES]
     sums = {name: md5((tmp_path / name).read_bytes()) for name in NAMES}
     assert sums == UNCOMPRESSED["fashion_mnist"]
     assert np.bincount(read_part(tmp_path, "train").labels).tolist() == [6_000] * 10

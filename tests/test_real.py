@@ -1,4 +1,4 @@
-"""Fashion-MNIST itself, where the official files lie beside the project."""
+"""Fashion-MNIST itself, from the official files in data/fashion-mnist."""
 
 from pathlib import Path
 
