@@ -25,6 +25,14 @@ class Paired(NamedTuple):
         """The second network's accuracy minus the first one's."""
         return (self.fixed - self.broken) / self.images
 
+    @property
+    def words(self) -> str:
+        """The test in words: +0.31 points: of 10,000 images 84 fixed, 53 broken, p = 0.010: more than noise at 5%."""
+        counts = f"of {self.images:,} images {self.fixed:,} fixed, {self.broken:,} broken"
+        p = f"p = {self.p:.3f}".replace("= 0.000", "< 0.001")
+        noise = "more" if self.p < LEVEL else "no more"
+        return f"{100 * self.gain:+.2f} points: {counts}, {p}: {noise} than noise at {LEVEL:.0%}"
+
 
 def mcnemar(truth: Labels, before: Labels, after: Labels) -> Paired:
     """McNemar's exact test of two networks' predicted labels of the same images.

@@ -4,14 +4,28 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from fashion import FashionError
+from fashion.data import CLASSES
+from fashion.description import Description
+from fashion.hardware import Hardware
 
 # safetensors writes several entries in random order, so the file's hash would change; one entry is stable.
 ENTRY = "fashion"
+
+
+def header(description: Description, hardware: Hardware) -> dict[str, Any]:
+    """What a file says of its weights: the training, the classes, and what computed it."""
+    return {
+        "description": description.model_dump(),
+        "classes": CLASSES[description.dataset],
+        "hardware": hardware.settings(),
+        "torch": torch.__version__,
+    }
 
 
 def dumps(state: dict[str, Tensor], header: dict[str, Any]) -> bytes:

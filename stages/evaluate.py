@@ -54,7 +54,9 @@ def evaluate(
     write_csv(Path(f"metrics/predictions/{name}.csv"), table)
     # dvclive keeps a file for each quantity, all with a column `step`.
     files = sorted(Path(f"metrics/train/{name}/plots/metrics").glob("*.tsv"))
-    history = pd.concat([pd.read_csv(file, sep="\t", index_col="step") for file in files], axis=1)
+    # To the last digit, which the tool verify compares.
+    columns = [pd.read_csv(file, sep="\t", index_col="step", float_precision="round_trip") for file in files]
+    history = pd.concat(columns, axis=1)
     write_csv(Path(f"metrics/history/{name}.csv"), history.rename_axis("epoch").reset_index())
     buffer = io.BytesIO()
     np.save(buffer, test.astype(np.float32))

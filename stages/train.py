@@ -24,9 +24,8 @@ def train(
 
     keep_memory()
 
-    import torch
-
-    from fashion.data import CLASSES, read_part, read_split
+    from fashion import weights
+    from fashion.data import read_part, read_split
     from fashion.hardware import choose
     from fashion.networks import build, count
     from fashion.running import checkpoints, inputs, parallel
@@ -40,12 +39,7 @@ def train(
     parts = read_split(Path(f"data/splits/{description.model}.csv"), read_part(Path("data/raw"), "train"))
     row = description.architecture
     network = build(row.layers, row.init, description.seed)
-    header = {
-        "description": description.model_dump(),
-        "classes": CLASSES[description.dataset],
-        "hardware": hardware.settings(),
-        "torch": torch.__version__,
-    }
+    header = weights.header(description, hardware)
     arrays = (array for part in parts for array in (part.images, part.labels))
     identity = checkpoints.identity(header | {"processor": hardware.name}, *arrays)
     run = begin(network, row, description.seed, hardware)

@@ -3,10 +3,18 @@
 from fashion.advice import explained
 from stages.__main__ import app as stages
 from stages.__main__ import program
-from tools import ablation, diff, export, models, predict, score
+from tools import ablation, diff, export, models, predict, score, verify
 
 app = program("What people run beside the pipeline. Example: python -m tools models lenet5")
-for command in (models.models, predict.predict, score.score, export.export, diff.diff, ablation.ablation):
+for command in (
+    models.models,
+    predict.predict,
+    score.score,
+    export.export,
+    diff.diff,
+    verify.verify,
+    ablation.ablation,
+):
     app.command(rich_help_panel="Tools")(command)
 
 

@@ -1,0 +1,81 @@
+"""python -m tools verify: a training again, compared with what git holds."""
+
+import csv
+import hashlib
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Workspace
+
+# On one worker: making the project below takes longer than most tests.
+pytestmark = pytest.mark.xdist_group("verify")
+VERIFY = (sys.executable, "-m", "tools", "verify")
+
+
+@pytest.fixture(scope="module")
+def committed(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A project whose lenet5 was trained on `digits` for three epochs and committed; to be copied, not changed."""
+    workspace = checkout.copy(tmp_path_factory.mktemp("committed") / "project")
+    workspace.keep("lenet5")
+    workspace.small(epochs=3)
+    workspace.run("dvc", "repro", "models/dvc.yaml:evaluate@lenet5")
+    workspace.commit("train")
+    return workspace
+
+
+def state(workspace: Workspace) -> dict[Path, int]:
+    """When each file of the project was changed last, but for git's own and bytecode."""
+    files = (path for path in workspace.folder.rglob("*") if path.is_file())
+    return {path: path.stat().st_mtime_ns for path in files if not {".git", "__pycache__"} & set(path.parts)}
+
+
+def test_the_same_machine_gives_the_same_bytes(committed: Workspace) -> None:
+    """Figures of all epochs and the weights agree, of some epochs the figures; the project's files stay as they are."""
+    before = state(committed)
+    same = "lenet5: the same bytes as committed: the figures of"
+    assert committed.run(*VERIFY).endswith(f"{same} 3 epochs, and the same weights\n")
+    assert committed.run(*VERIFY, "lenet5", "--epochs", "2").endswith(f"{same} 2 epochs\n")
+    assert state(committed) == before
+
+
+def test_other_bytes_are_reported(committed: Workspace, tmp_path: Path) -> None:
+    """The first epoch that differs is named, in the last digit too, and how many labels differ; the exit code is 1."""
+    workspace = committed.copy(tmp_path / "project")
+    history = "metrics/history/lenet5.csv"
+    loss = list(csv.DictReader((workspace.folder / history).read_text().splitlines()))[1]["train_loss"]
+    workspace.replace(history, loss, repr(math.nextafter(float(loss), 1)))
+    labels = workspace.folder / "metrics/predictions/lenet5.csv"
+    head, *rows = labels.read_text().splitlines()
+    other = [f"{row[:-1]}{(int(row[-1]) + 1) % 10}" for row in rows[:3]]
+    labels.write_text("\n".join([head, *other, *rows[3:], ""]))
+    weights = hashlib.md5((workspace.folder / "models/lenet5.safetensors").read_bytes(), usedforsecurity=False)
+    workspace.replace("models/dvc.lock", weights.hexdigest(), 32 * "0")
+    workspace.commit("of another machine")
+    output = workspace.run(*VERIFY, "--json", fails=True)
+    found = json.loads(output[output.index("{\n") :])
+    assert (found["same"], found["differs_from"], found["labels_different"]) == (False, 2, 3)
+    assert found["test"]["fixed"] + found["test"]["broken"] <= 3
+    assert "differs from what is committed from epoch 2 on" in workspace.run(*VERIFY, "--epochs", "2", fails=True)
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "message"),
+    [
+        ("params.yaml", "epochs: 3", "epochs: 4", "lenet5 has no result of today's settings and code: dvc repro"),
+        ("metrics/history/lenet5.csv", "epoch", "epochs", "are not all as committed: commit them, or undo"),
+    ],
+)
+def test_there_must_be_a_committed_result(
+    committed: Workspace, tmp_path: Path, file: str, old: str, new: str, message: str
+) -> None:
+    """Other settings than the committed result's, and results that are not committed, are refused before training."""
+    workspace = committed.copy(tmp_path / "project")
+    workspace.replace(file, old, new)
+    output = workspace.run(*VERIFY, fails=True)
+    assert output.startswith("error: ")
+    assert message in output
+    assert output.count("\n") == 1
