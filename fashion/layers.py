@@ -49,8 +49,9 @@ class _BlockMean(torch.autograd.Function):
     def forward(ctx: Any, maps: Tensor, size: int) -> Tensor:
         ctx.size = size
         channels = maps.shape[1]
-        weight = maps.new_full((channels, 1, size, size), 1 / size**2)
-        return functional.conv2d(maps, weight, stride=size, groups=channels)
+        # Ones are exact in bf16, which 1/49 is not: means over 7x7 pixels would be 0.1 % too small.
+        weight = maps.new_ones((channels, 1, size, size))
+        return functional.conv2d(maps, weight, stride=size, groups=channels).div_(size**2)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:

@@ -264,6 +264,14 @@ def test_average_pooling_is_torchs(
     same(nn.AvgPool2d(**arguments), AvgPool2d(**arguments), shape, memory_format)
 
 
+@pytest.mark.parametrize("size", [2, 3, 5, 7, 14])
+def test_average_pooling_in_bf16_has_no_bias(size: int) -> None:
+    """Rounding errors cancel over many maps, although 1/9 and 1/49 are not exact in bf16."""
+    maps = torch.rand(2000, 8, size, size, generator=torch.Generator().manual_seed(0)).bfloat16()
+    means = AvgPool2d(size)(maps)
+    assert (means.double().mean() / maps.double().mean()).item() == pytest.approx(1, abs=2e-4)
+
+
 def same(
     reference: nn.Module,
     layer: nn.Module,
