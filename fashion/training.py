@@ -114,8 +114,9 @@ def train(
         network = DistributedDataParallel(run.placed)
 
     for number in range(len(run.epochs) + 1, recipe.epochs + 1):
-        drawn = int(np.random.SeedSequence([run.seed, number]).generate_state(1)[0])
-        torch.manual_seed(drawn + rank)  # for dropout
+        # One for the order and the augmentation, which all processes share, and one for the dropout of each.
+        drawn, *dropout = np.random.SeedSequence([run.seed, number]).generate_state(1 + processes).tolist()
+        torch.manual_seed(dropout[rank])
         generator = torch.Generator(device).manual_seed(drawn)
         order = torch.randperm(len(labels), generator=generator, device=device)
         # Summed on the device: reading a number there would wait for every step.

@@ -72,6 +72,15 @@ def test_an_epoch_equals_a_plain_loop(params: Params, digits: Part) -> None:
         torch.testing.assert_close(network.state_dict()[name], weight, atol=2e-4, rtol=1e-3)
 
 
+def test_dropout_draws_from_a_stream_of_its_own(params: Params, digits: Part) -> None:
+    """The random numbers of dropout are not those that order the images."""
+    trained(row(params, "cnn", epochs=1), digits)
+    order = int(np.random.SeedSequence([0, 1]).generate_state(1)[0])
+    dropout = torch.Generator().manual_seed(torch.initial_seed())
+    draws = [torch.rand(10, generator=one) for one in (torch.Generator().manual_seed(order), dropout)]
+    assert not torch.equal(*draws)
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_same_seed_gives_the_same_bits(params: Params, digits: Part, precision: str) -> None:
     """Two trainings agree in every weight and every number of their history; another seed does not."""
