@@ -109,8 +109,13 @@ class Params(Settings):
             return {}
         return self.published[key].accuracies()
 
-    def describe(self, key: str, seed: int | None = None) -> Description:
-        """The description of an architecture's training, under the common seed unless another one is given."""
+    def describe(self, name: str) -> Description:
+        """The description of a training: of an architecture under the common seed, or of a repeat under its own.
+
+        Raises FashionError where there is none of that name.
+        """
+        repeat = self.repeats.get(name)
+        key, seed = (repeat.model, repeat.seed) if repeat else (name, self.seed)
         row = self.architecture(key)
         if row.split not in self.splits:
             raise FashionError(
@@ -119,7 +124,7 @@ class Params(Settings):
             )
         return Description(
             model=key,
-            seed=self.seed if seed is None else seed,
+            seed=seed,
             dataset=self.data.dataset,
             split=self.splits[row.split],
             architecture=Architecture(**{name: getattr(row, name) for name in Architecture.model_fields}),

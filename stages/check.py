@@ -33,10 +33,9 @@ def check() -> None:
         # On the meta device layers have shapes and no content: all architectures take milliseconds.
         with torch.device("meta"), of_model(key):
             build(row.layers)
-    trainings = {key: params.describe(key) for key in params.models}
-    trainings |= {name: params.describe(repeat.model, repeat.seed) for name, repeat in params.repeats.items()}
     files = {}
-    for name, description in trainings.items():
+    for name in (*params.models, *params.repeats):
+        description = params.describe(name)
         try:
             files[f"train/{name}.json"] = description.text
         except (TypeError, ValueError) as error:

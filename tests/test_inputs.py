@@ -32,6 +32,8 @@ class Thing:
         # Twice.
         return f"{x} # {x * 2}"
 '''
+# The end of lenet5's layers in another order.
+SWAPPED = "      logits: {Linear: {out_features: 10}}\n      tanh4: Tanh\n"
 # Puts every file that a stage opens to read, with the stage's name, into the file that OPENED names.
 HOOK = """\
 import os, sys
@@ -159,23 +161,26 @@ def source(path: str) -> Path:
     return ROOT / re.sub(r"__pycache__/(\w+)\.cpython-\d+\.pyc$", r"\1.py", path)
 
 
-def test_a_training_is_as_described(opened: tuple[Workspace, dict[str, set[str]]], tmp_path: Path) -> None:
-    """What params.yaml says is nothing to a training but where it computes: its description decides."""
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("params.yaml", "seed: 0\n\n", "seed: 7\n\n"),
+        ("params.yaml", "      tanh4: Tanh\n      logits: {Linear: {out_features: 10}}\n", SWAPPED),
+        ("fashion/training.py", "momentum=0.9", "momentum=0.8"),
+    ],
+)
+def test_a_training_of_other_settings_or_code_is_refused(
+    opened: tuple[Workspace, dict[str, set[str]]], tmp_path: Path, file: str, old: str, new: str
+) -> None:
+    """What was edited after `check` described a training does not train under that description."""
     workspace = opened[0].copy(tmp_path / "project")
-    weights = workspace.folder / "models/lenet5.safetensors"
-    before = weights.read_bytes()
-    weights.unlink()
-    workspace.replace("params.yaml", "seed: 0\n", "seed: 7\n")
-    workspace.replace("params.yaml", "dataset: digits", "dataset: mnist")
-    workspace.replace("params.yaml", "train: {epochs: 1, learning_rate: 0.005}", "train: {epochs: 9}")
-    workspace.run(sys.executable, "-m", "stages", "train", "lenet5")
-    assert weights.read_bytes() == before
-
-
-def test_a_training_of_other_code_is_refused(opened: tuple[Workspace, dict[str, set[str]]], tmp_path: Path) -> None:
-    """Code that was edited after `check` described a training does not train under that description."""
-    workspace = opened[0].copy(tmp_path / "project")
-    workspace.replace("fashion/training.py", "momentum=0.9", "momentum=0.8")
+    workspace.replace(file, old, new)
     output = workspace.run(sys.executable, "-m", "stages", "train", "lenet5", fails=True)
-    expected = "the code has changed since data/inputs/train/lenet5.json was written: run the same dvc command again."
+    expected = "data/inputs/train/lenet5.json has other settings or code than today's: run dvc repro check first."
     assert output == f"error: {expected}\n"
+
+
+def test_an_unknown_training_is_refused(opened: tuple[Workspace, dict[str, set[str]]]) -> None:
+    """A name that is neither an architecture's nor a repeat's gets the closest one."""
+    output = opened[0].run(sys.executable, "-m", "stages", "train", "lenet", fails=True)
+    assert output == "error: no architecture of params.yaml is called 'lenet': did you mean lenet5?\n"

@@ -83,7 +83,7 @@ def test_weights_survive_a_file(params: Params, tmp_path: Path, key: str) -> Non
     row = params.models[key]
     network = build(row.layers, row.init, seed=1).eval()
     path = tmp_path / "weights.safetensors"
-    written = params.describe(key, seed=1)
+    written = params.describe(key)
     path.write_bytes(weights.dumps(network.state_dict(), described(written) | {"epoch": 7}))
     again, description, header = load(path)
     images = torch.rand(3, 1, 28, 28)

@@ -2,25 +2,20 @@
 
 from fashion import FashionError
 from fashion.description import FOLDER, Description
-from fashion.fingerprint import fingerprint
 from fashion.params import Gpu, Params
 
 
 def described(name: str) -> Description:
     """The description of a training: KEY for an architecture's, KEY-SEED for one of its repeats.
 
-    Raises FashionError where there is none of that name, or the code has changed since.
+    Raises FashionError where there is none of that name, or where settings or code have changed since.
     """
     path = FOLDER / f"{name}.json"
-    if not path.is_file():
-        params = Params.load()
-        if name not in params.repeats:
-            # An unknown name gives the closest one.
-            params.architecture(name)
-    description = Description.read(path)
-    if description.code != fingerprint("train"):
-        raise FashionError(f"the code has changed since {path} was written: run the same dvc command again.")
-    return description
+    today = Params.load().describe(name)
+    # Equal mappings may have their layers in another order.
+    if Description.read(path).text != today.text:
+        raise FashionError(f"{path} has other settings or code than today's: run dvc repro check first.")
+    return today
 
 
 def gpu() -> Gpu:
