@@ -38,8 +38,10 @@ def check() -> None:
         description = params.describe(name)
         try:
             files[f"train/{name}.json"] = description.text
-        except (TypeError, ValueError) as error:
-            raise FashionError(f"{PATH}: models.{description.model}.layers cannot be kept: {error}. {UNDO}") from None
+        except ValueError:
+            raise FashionError(f"{PATH}: models.{name}.layers has a number that is not finite. {UNDO}") from None
+        except TypeError as error:
+            raise FashionError(f"{PATH}: models.{name}.layers cannot be written as JSON: {error}. {UNDO}") from None
     splits = {key: params.splits[row.split].model_dump() for key, row in params.models.items()}
     files["splits.json"] = json.dumps(splits, indent=2) + "\n"
     # The fingerprint of `train` is in each description.

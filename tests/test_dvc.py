@@ -350,6 +350,7 @@ def test_git_alone_shows_results(workspace: Workspace) -> None:
 def long(workspace: Workspace) -> Workspace:
     """A copy in which lenet5 has fifty epochs to train."""
     workspace.epochs("lenet5", 50)
+    workspace.run("dvc", "repro", "check")
     workspace.commit("train longer")
     return workspace
 

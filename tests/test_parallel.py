@@ -46,6 +46,7 @@ def epochs(workspace: Workspace, count: int) -> None:
     """Set how long every architecture trains."""
     params = workspace.folder / "params.yaml"
     params.write_text(re.sub(r"epochs: \d+", f"epochs: {count}", params.read_text()))
+    workspace.run(sys.executable, "-m", "stages", "check")
 
 
 def command(key: str) -> list[str]:
