@@ -44,10 +44,21 @@ def row(key: str, accuracy: float, **published: float) -> dict[str, Any]:
     }
 
 
+# What a leaderboard shows besides its rows.
+BOARD: dict[str, Any] = {
+    "dataset": "digits",
+    "left_out": "",
+    "images": 360,
+    "ranking": "",
+    "by_size": "",
+    "by_cost": "",
+}
+
+
 def test_the_leaderboard_shows_each_architecture() -> None:
     """Names, accuracies, published numbers, seeds and equals stand in the page; what a name brings along is escaped."""
     rows = [row("<b>", 0.9012), row("cnn", 0.9336, test_accuracy=0.9166)]
-    page = render("leaderboard.html", rows=rows, dataset="digits", images=360, ranking="", by_size="", by_cost="")
+    page = render("leaderboard.html", rows=rows, **BOARD)
     cells = [re.sub(r"<.*?>|\s", "", cell) for cell in re.findall(r"<td.*?</td>", page)]
     none = ["&lt;b&gt;", "44,426", "90.12%", "89.52%to90.72%", "", "90.12%", "", "2.32TFLOP", ""]
     full = ["cnn", "44,426", "93.36%", "92.76%to93.96%", "91.66%", "93.36%", "", "2.32TFLOP", "5:93.36%±0.10"]
@@ -57,7 +68,7 @@ def test_the_leaderboard_shows_each_architecture() -> None:
 def test_a_leaderboard_claims_only_what_is_there() -> None:
     """Without published numbers the title speaks of none, and where all differ no table is drawn."""
     rows = [row("cnn", 0.9336)]
-    page = render("leaderboard.html", rows=rows, dataset="digits", images=360, ranking="", by_size="", by_cost="")
+    page = render("leaderboard.html", rows=rows, **BOARD)
     assert "published numbers" not in page
     assert "None are." in page
     assert page.count("<table>") == 1
@@ -76,7 +87,7 @@ def test_results_stand_beside_what_was_published() -> None:
     kinds = [{"truth": "Shirt", "prediction": "Coat", "images": 7}]
     missed = {"images": 10_000, "missed": 9, "unanimous": 8, "expected": 0.5, "vote": 0.94, "kinds": kinds}
     content: dict[str, Any] = {"overlap": 0, "best": list(rows), "missed": missed, "picture": "missed.png"}
-    content["own"] = {"champion_small": 0.953}
+    content |= {"own": {"champion_small": 0.953}, "left_out": "Left out: alexnet."}
     ablation = {"model": "cnn", "epochs": 3, "seeds": 2, "rows": found}
     page = render("results.md", dataset="fashion_mnist", rows=rows, ablations=[ablation], **content)
     page = page.replace("\N{NARROW NO-BREAK SPACE}", " ")
@@ -86,6 +97,7 @@ def test_results_stand_beside_what_was_published() -> None:
         "| `lenet5_1998` | test | nothing | 88.38 % |  | 87.78 % to 88.98 % |  |",
         "| without `warmup` | 92.50 % | 0.10 | -0.50 |",
         "| Shirt | Coat | 7 |",
+        "Left out: alexnet.",
         "| `champion_small` | 44,426 | 2.32 TFLOP | 95.10 % | 95.10 % | 94.50 % to 95.70 % | 95.30 % |",
     ):
         assert line in page.splitlines()
