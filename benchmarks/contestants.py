@@ -17,6 +17,7 @@ import numpy as np
 
 from benchmarks.processes import RAW
 from fashion.params import Architecture, Params
+from fashion.running.environment import prepare
 
 if TYPE_CHECKING:
     from torch import nn
@@ -187,6 +188,8 @@ def forever(batches: Iterable[Any]) -> Iterator[Any]:
 def main(contestants: Iterable[Callable[[Architecture, int], float]]) -> None:
     """Run the contestant that the command line names, for its architecture and so many steps, and print its time."""
     name, key, steps = sys.argv[1:]
+    if name in ("engine", "data", "floor"):
+        prepare(Params.load().gpu.kernels)
     contestant = next(function for function in contestants if function.__name__ == name)
     print(json.dumps(contestant(Params.load().architecture(key), int(steps))))  # noqa: T201 - to the parent
 

@@ -16,17 +16,12 @@ from pydantic import (
 )
 
 from fashion import FashionError
+from fashion.kernels import Kernels
 
 # Where the stage check writes them: KEY.json of an architecture's training, KEY-SEED.json of one that is repeated.
 FOLDER = Path("data/inputs/train")
 # The training images that the counts of a split are meant for.
 FULL = 60_000
-
-
-def _threads(value: object) -> object:
-    if value == "auto" or (type(value) is int and value > 0):
-        return value
-    raise ValueError("must be auto or a positive number")
 
 
 def _layer(value: object) -> tuple[str, dict[str, Any]]:
@@ -124,7 +119,8 @@ class Numerics(Settings):
     compile: bool
     channels_last: bool
     deterministic: bool
-    threads: Annotated[Literal["auto"] | int, BeforeValidator(_threads)]
+    lanes: Annotated[int, Field(ge=1, le=64)]
+    kernels: Kernels
 
 
 class Description(Settings):

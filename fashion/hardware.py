@@ -3,13 +3,16 @@
 import os
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import distributed, nn
 
 from fashion import FashionError
+from fashion.kernels import Kernels
 
+# What oneDNN uses for bf16 beyond AVX512-BF16, as torch names it.
+FASTER = ("amx_bf16", "avx10_2")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -17,8 +20,9 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class Hardware:
     """A device and how to use it.
 
-    name: the GPU's; precision: fp32, bf16 or fp16, what autocast computes in; rank, processes: which one this is of how
-    many processes that train together; why: the choices in words, for people.
+    name: the GPU's; precision: fp32, bf16 or fp16, what autocast computes in; lanes: the parts of each batch, in all
+    processes; rank, processes: which one this is of how many processes that train together; why: the choices in words,
+    for people.
     """
 
     device: torch.device
@@ -27,7 +31,8 @@ class Hardware:
     channels_last: bool
     compile: bool
     deterministic: bool
-    threads: int
+    lanes: int
+    kernels: Kernels
     rank: int
     processes: int
     why: str
@@ -44,8 +49,8 @@ class Hardware:
             "channels_last": self.channels_last,
             "compile": self.compile,
             "deterministic": self.deterministic,
-            "threads": self.threads,
-            "processes": self.processes,
+            "lanes": self.lanes,
+            "kernels": self.kernels,
         }
 
 
@@ -56,20 +61,27 @@ def choose(
     compile: bool,  # noqa: A002 - the name of the setting
     channels_last: bool,
     deterministic: bool,
-    threads: Literal["auto"] | int,
+    lanes: int,
+    kernels: Kernels,
 ) -> Hardware:
     """Settle the `auto`s of params.yaml's `gpu` for this machine; set threads and determinism for the whole process.
 
-    A process that torchrun started takes the GPU of its number. Raises FashionError where the device is missing or does
-    not compute in the precision.
+    A process that torchrun started takes the GPU of its number. A GPU computes one lane. Raises FashionError where the
+    device is missing or does not compute in the precision, or where the processes cannot share the lanes.
     """
     torchrun = os.environ if distributed.is_torchelastic_launched() else {}
     rank, processes = int(torchrun.get("RANK", 0)), int(torchrun.get("WORLD_SIZE", 1))
     chosen = _device(device, int(torchrun["LOCAL_RANK"]) if processes > 1 else None)
     precision, reason = _precision(precision, chosen)
-    # torch's own choice is one for each physical core it may run on, or what OMP_NUM_THREADS says.
-    count = torch.get_num_threads() if threads == "auto" else threads
-    torch.set_num_threads(count)
+    if chosen.type != "cpu":
+        lanes = processes
+    elif lanes % processes:
+        raise FashionError(
+            f"{processes} processes cannot share {lanes} lanes: make gpu.lanes a multiple of {processes}."
+        )
+    # Threads of one operation wait for each other, and lose the time of the slowest: up to 70 times their own where
+    # another program keeps a core busy. fashion/threads.py shares out whole lanes and batches instead.
+    torch.set_num_threads(1)
     if deterministic:
         # cuBLAS needs it set before its first call to give the same bits again.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -80,10 +92,24 @@ def choose(
     # fp32 means fp32: cuDNN would round what it convolves to ten bits.
     torch.backends.cudnn.allow_tf32 = False
     name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else ""
-    why = f"{chosen} ({name or f'{count} threads'}), {precision} ({reason})"
+    why = f"{chosen} ({name or f'{lanes} lanes'}), {precision} ({reason})"
+    if chosen.type == "cpu":
+        why = f"{why}, {_described(kernels)}"
     if processes > 1:
         why = f"{processes} processes, the first on {why}"
-    return Hardware(chosen, name, precision, channels_last, compile, deterministic, count, rank, processes, why)
+    return Hardware(
+        device=chosen,
+        name=name,
+        precision=precision,
+        channels_last=channels_last,
+        compile=compile,
+        deterministic=deterministic,
+        lanes=lanes,
+        kernels=kernels,
+        rank=rank,
+        processes=processes,
+        why=why,
+    )
 
 
 def place(network: nn.Sequential, hardware: Hardware) -> nn.Sequential:
@@ -129,6 +155,16 @@ def _precision(wanted: str, device: torch.device) -> tuple[str, str]:
     if wanted == "fp16" and device.type != "cuda":
         raise FashionError(f"gpu.precision fp16 needs a CUDA device, not {device.type}: set it to auto.")
     return wanted, "as set"
+
+
+def _described(kernels: Kernels) -> str:
+    """The kernels in words, with what the processor has beyond those that give the same bytes everywhere, or lacks."""
+    has = torch.cpu.get_capabilities()
+    if not has.get("avx512_bf16"):
+        return f"{kernels} kernels: without AVX512-BF16, so that bytes differ from those of processors with it"
+    if kernels == "portable" and any(has.get(name) for name in FASTER):
+        return "portable kernels, though there are faster ones: gpu.kernels: fastest takes them, and changes the bytes"
+    return f"{kernels} kernels"
 
 
 def _bf16_is_native(device: torch.device) -> bool:

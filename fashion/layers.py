@@ -4,6 +4,7 @@
 Proceedings of the IEEE 86(11), 1998, section II.B.
 """
 
+import math
 from typing import Any
 
 import torch
@@ -191,7 +192,10 @@ class Dropout(nn.Module):
     """torch.nn.Dropout with masks from whole words of random bits on CPUs: four values from each.
 
     torch draws value by value there, a sixth of the step of `cnn`. The share dropped is p to 1/65,536.
+    generator: where the bits come from; torch's own generator if None.
     """
+
+    generator: torch.Generator | None = None
 
     def __init__(self, p: float) -> None:
         super().__init__()
@@ -203,9 +207,22 @@ class Dropout(nn.Module):
         """Any shape, kept."""
         if not self.training or values.device.type != "cpu":
             return functional.dropout(values, self.p, self.training)
-        words = torch.empty(-(-values.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
         # In the values' memory format: otherwise channels_last maps would be reordered.
-        strides = torch.empty_like(values, device="meta").stride()
-        bits = words.view(torch.int16)[: values.numel()].as_strided(values.size(), strides)
-        kept = bits >= round(self.p * 2**16) - 2**15
-        return values * (kept.to(values.dtype) / (1 - self.p))
+        return values * self.draw(values.shape, values.stride()) * (1 / (1 - self.p))
+
+    def draw(self, shape: tuple[int, ...], strides: tuple[int, ...]) -> Tensor:
+        """A mask of what is kept."""
+        words = torch.empty(-(-math.prod(shape) // 4), dtype=torch.int64)
+        words.random_(-(2**63), None, generator=self.generator)
+        return words.view(torch.int16).as_strided(shape, strides) >= round(self.p * 2**16) - 2**15
+
+
+class Dropout2d(Dropout):
+    """torch.nn.Dropout2d, with masks as in `Dropout`: whole maps are dropped."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(n, channels, height, width), kept."""
+        if not self.training or maps.device.type != "cpu":
+            return functional.dropout2d(maps, self.p, self.training)
+        channels = maps.shape[1]
+        return maps * self.draw((len(maps), channels, 1, 1), (channels, 1, 1, 1)) * (1 / (1 - self.p))

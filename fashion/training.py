@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn import functional
-from torch.nn.parallel import DistributedDataParallel
 
 from fashion import FashionError
 from fashion.data import Part
 from fashion.description import Architecture, Train
-from fashion.hardware import Hardware, place
+from fashion.hardware import DTYPES, Hardware, place
 from fashion.images import augmented, logits, scaled, views
+from fashion.lanes import Lane, Lanes
 
 
 @dataclass(frozen=True)
@@ -39,29 +39,23 @@ class Epoch:
 class Run:
     """One training: what determines it, and how far it has come.
 
-    placed: what computes the network; epochs: the records so far; best: the weights of the best of them.
+    lanes: what computes the network; epochs: the records so far; best: the weights of the best of them.
     """
 
     network: nn.Sequential
     architecture: Architecture
     seed: int
     hardware: Hardware
-    placed: nn.Sequential
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
+    lanes: Lanes
     epochs: list[Epoch]
     best: dict[str, Tensor]
 
     def state(self) -> tuple[dict[str, Tensor], Any]:
         """All that the next epoch depends on, beside what determines the run: tensors, and values for JSON."""
-        optimizer = self.optimizer.state_dict()["state"]
-        tensors = {
-            "network": self.network.state_dict(),
-            "best": self.best,
-            **{f"optimizer.{number}": state for number, state in optimizer.items()},
-        }
+        optimizer, scaler = self.lanes.state()
+        tensors = {"network": self.network.state_dict(), "best": self.best, "optimizer": optimizer}
         flat = {f"{group}/{name}": tensor for group, state in tensors.items() for name, tensor in state.items()}
-        return flat, {"epochs": [asdict(epoch) for epoch in self.epochs], "scaler": self.scaler.state_dict()}
+        return flat, {"epochs": [asdict(epoch) for epoch in self.epochs], "scaler": scaler}
 
     def resume(self, tensors: dict[str, Tensor], values: Any) -> None:
         """Go back to a `state`, to the bit."""
@@ -71,23 +65,15 @@ class Run:
             groups[group][rest] = tensor
         self.network.load_state_dict(groups["network"])
         self.best = groups["best"]
-        for number, weight in enumerate(self.network.parameters()):
-            # In the weight's memory format, which the fused optimizers take for granted; they count steps beside it.
-            beside = weight.device if self.optimizer.defaults.get("fused") else torch.device("cpu")
-            self.optimizer.state[weight] = {
-                name: torch.empty_like(weight).copy_(tensor) if tensor.shape == weight.shape else tensor.to(beside)
-                for name, tensor in groups[f"optimizer.{number}"].items()
-            }
-        self.scaler.load_state_dict(values["scaler"])
+        self.lanes.load(groups["optimizer"], values["scaler"])
         self.epochs = [Epoch(**epoch) for epoch in values["epochs"]]
 
 
 def begin(network: nn.Sequential, architecture: Architecture, seed: int, hardware: Hardware) -> Run:
     """Place a network on its device and make ready to train it there."""
-    placed = place(network, hardware)
-    optimizer = make_optimizer(network, architecture.train)
-    scaler = torch.amp.GradScaler(hardware.device.type, enabled=hardware.precision == "fp16")
-    return Run(network, architecture, seed, hardware, placed, optimizer, scaler, [], {})
+    recipe = architecture.train
+    lanes = Lanes(place(network, hardware), hardware, lambda weights: make_optimizer(weights, recipe, hardware))
+    return Run(network, architecture, seed, hardware, lanes, [], {})
 
 
 def train(
@@ -95,58 +81,20 @@ def train(
 ) -> Iterator[Epoch]:
     """Train what is left of a run, one record an epoch; the network holds that epoch's weights meanwhile.
 
-    Whole batches only: the images that are left over sit an epoch out. Every epoch draws from a seed of its own, made
-    of the run's and its number. Of several processes each takes its share of every batch, and all draw the same order
-    and augmentation, as one alone does. Raises FashionError where the loss is no number any more.
+    Whole batches only: the images that are left over sit an epoch out. Raises FashionError where the loss is no number
+    any more.
     """
-    recipe, pixels = run.architecture.train, run.architecture.pixels
-    augment = recipe.augment
-    device, rank, processes = run.hardware.device, run.hardware.rank, run.hardware.processes
-    images, labels = _on(device, training)
-    held_out, held_out_labels = _on(device, validation)
-    source = views(images, augment.flip, augment.shift)
-    steps = steps_per_epoch(len(labels), recipe)
-    size = min(recipe.batch_size, len(labels))
-    if size % processes:
-        raise FashionError(f"{processes} processes cannot share {size} images evenly: change train.batch_size.")
-    network: nn.Module = run.placed
-    if processes > 1:
-        network = DistributedDataParallel(run.placed)
-
+    recipe, pixels, hardware = run.architecture.train, run.architecture.pixels, run.hardware
+    images, labels = _on(hardware.device, training)
+    held_out, held_out_labels = _on(hardware.device, validation)
+    source = views(images, recipe.augment.flip, recipe.augment.shift)
+    if (size := min(recipe.batch_size, len(labels))) < hardware.lanes:
+        raise FashionError(f"{hardware.lanes} lanes cannot share a batch of {size}: raise train.batch_size.")
     for number in range(len(run.epochs) + 1, recipe.epochs + 1):
-        # One for the order and the augmentation, which all processes share, and one for the dropout of each.
-        drawn, *dropout = np.random.SeedSequence([run.seed, number]).generate_state(1 + processes).tolist()
-        torch.manual_seed(dropout[rank])
-        generator = torch.Generator(device).manual_seed(drawn)
-        order = torch.randperm(len(labels), generator=generator, device=device)
-        # Summed on the device: reading a number there would wait for every step.
-        loss_sum, correct = torch.zeros((), device=device), torch.zeros((), device=device, dtype=torch.int64)
-        rate = 0.0
-        run.placed.train()
-        for step, index in enumerate(order[: steps * size].split(size)):
-            rate = learning_rate(recipe, (number - 1) * steps + step, recipe.epochs * steps)
-            for group in run.optimizer.param_groups:
-                group["lr"] = rate
-            batch = augmented(source, index, augment.flip, augment.erase, generator)[rank::processes]
-            target = labels[index[rank::processes]]
-            with run.hardware.autocast():
-                output = network(scaled(batch, pixels.black, pixels.white)).float()
-            loss = functional.cross_entropy(output, target, label_smoothing=recipe.label_smoothing)
-            run.optimizer.zero_grad(set_to_none=True)
-            run.scaler.scale(loss).backward()
-            run.scaler.step(run.optimizer)
-            run.scaler.update()
-            loss_sum += loss.detach()
-            correct += (output.detach().argmax(1) == target).sum()
-            after_step()
-
-        if processes > 1:
-            distributed.all_reduce(loss_sum)
-            distributed.all_reduce(correct)
-        with run.hardware.autocast():
-            output = logits(run.placed, held_out, pixels.black, pixels.white)
-        validation_loss, validation_accuracy = _judged(output, held_out_labels)
-        train_loss = loss_sum.item() / processes / steps
+        rate, train_loss, train_accuracy = _train_epoch(run, number, source, labels, after_step)
+        network = run.lanes.own[0].network
+        output = logits(network, held_out, pixels.black, pixels.white, DTYPES[hardware.precision])
+        validation_loss, correct = _judged(output, held_out_labels).div(len(held_out_labels)).tolist()
         if not math.isfinite(train_loss + validation_loss):
             raise FashionError(
                 f"in epoch {number} the loss is no number any more: lower the learning rate, train again."
@@ -156,15 +104,56 @@ def train(
             number=number,
             learning_rate=rate,
             train_loss=train_loss,
-            train_accuracy=correct.item() / (steps * size),
+            train_accuracy=train_accuracy,
             validation_loss=validation_loss,
-            validation_accuracy=validation_accuracy,
-            best=(validation_accuracy, -validation_loss) > before,
+            validation_accuracy=correct,
+            best=(correct, -validation_loss) > before,
         )
         run.epochs.append(epoch)
         if epoch.best:
             run.best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in run.network.state_dict().items()}
         yield epoch
+
+
+def _train_epoch(
+    run: Run, number: int, source: Tensor, labels: Tensor, after_step: Callable[[], object]
+) -> tuple[float, float, float]:
+    """Train one epoch; the last learning rate, and the mean loss and the accuracy over its batches.
+
+    Every epoch draws from seeds of its own, made of the run's and its number: one for the order of the images, and two
+    for each lane's augmentation and dropout.
+    """
+    recipe, pixels, hardware = run.architecture.train, run.architecture.pixels, run.hardware
+    augment = recipe.augment
+    steps, size = steps_per_epoch(len(labels), recipe), min(recipe.batch_size, len(labels))
+    drawn = np.random.SeedSequence([run.seed, number]).generate_state(1 + 2 * hardware.lanes)
+    own = slice(hardware.rank * len(run.lanes.own), (hardware.rank + 1) * len(run.lanes.own))
+    run.lanes.start_epoch(drawn[1:].reshape(-1, 2)[own].tolist())
+    generator = torch.Generator(hardware.device).manual_seed(int(drawn[0]))
+    order = torch.randperm(len(labels), generator=generator, device=hardware.device)
+
+    def loss(lane: Lane, share: Tensor) -> Tensor:
+        batch = augmented(source, share, augment.flip, augment.erase, lane.generator)
+        with hardware.autocast():
+            output = lane.network(scaled(batch, pixels.black, pixels.white)).float()
+        lane.outputs.append(output.detach())
+        lane.targets.append(labels[share])
+        return _loss(output, lane.targets[-1], recipe.label_smoothing) / size
+
+    rate = 0.0
+    for step, index in enumerate(order[: steps * size].split(size)):
+        rate = learning_rate(recipe, (number - 1) * steps + step, recipe.epochs * steps)
+        run.lanes.step(rate, index.tensor_split(hardware.lanes)[own], loss)
+        after_step()
+    run.lanes.end_epoch()
+    judged = [
+        _judged(torch.cat(lane.outputs), torch.cat(lane.targets), recipe.label_smoothing) for lane in run.lanes.own
+    ]
+    sums = torch.stack(judged).sum(0)
+    if hardware.processes > 1:
+        distributed.all_reduce(sums)
+    train_loss, correct = sums.div(steps * size).tolist()
+    return rate, train_loss, correct
 
 
 def steps_per_epoch(images: int, recipe: Train) -> int:
@@ -182,9 +171,9 @@ def learning_rate(recipe: Train, step: int, steps: int) -> float:
     return recipe.learning_rate * shape[recipe.schedule]
 
 
-def make_optimizer(network: nn.Module, recipe: Train) -> torch.optim.Optimizer:
+def make_optimizer(weights: list[nn.Parameter], recipe: Train, hardware: Hardware) -> torch.optim.Optimizer:
     """The recipe's optimizer, fused (one pass over the weights a step) where torch offers that."""
-    weights, decay = list(network.parameters()), recipe.weight_decay
+    decay = recipe.weight_decay
     match recipe.optimizer:
         case "adam":
             return torch.optim.Adam(weights, weight_decay=decay, fused=True)
@@ -193,13 +182,19 @@ def make_optimizer(network: nn.Module, recipe: Train) -> torch.optim.Optimizer:
         case "nadam":
             return torch.optim.NAdam(weights, weight_decay=decay, foreach=True)
         case "sgd":
-            return torch.optim.SGD(weights, momentum=0.9, nesterov=True, weight_decay=decay, fused=True)
+            # In fp16 the fused form skips a first step that overflows, and then takes momentum from unwritten memory.
+            fused = hardware.precision != "fp16"
+            return torch.optim.SGD(weights, momentum=0.9, nesterov=True, weight_decay=decay, fused=fused)
 
 
-def _judged(output: Tensor, labels: Tensor) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy of logits."""
-    accuracy = (output.argmax(1) == labels).float().mean()
-    return functional.cross_entropy(output, labels).item(), accuracy.item()
+def _loss(output: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """The sum of the cross-entropies of logits."""
+    return functional.cross_entropy(output, labels, label_smoothing=label_smoothing, reduction="sum")
+
+
+def _judged(output: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """The sum of cross-entropies, and the number of right answers, of logits: float32 of shape (2)."""
+    return torch.stack([_loss(output, labels, label_smoothing), (output.argmax(1) == labels).sum()])
 
 
 def _on(device: torch.device, part: Part) -> tuple[Tensor, Tensor]:

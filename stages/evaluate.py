@@ -17,9 +17,10 @@ def evaluate(
 
     Example: python -m stages evaluate lenet5
     """
-    from fashion.running.memory import keep_memory
+    from fashion.running import inputs
+    from fashion.running.environment import prepare
 
-    keep_memory()
+    prepare(inputs.gpu().kernels)
 
     import numpy as np
     import pandas as pd
@@ -29,7 +30,6 @@ def evaluate(
     from fashion.files import write_bytes, write_csv, write_json
     from fashion.networks import count, load, summarise
     from fashion.predictions import on_each_part
-    from fashion.running import inputs
 
     network, description, header = load(Path(f"models/{name}.safetensors"))
     row = description.architecture

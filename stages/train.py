@@ -20,22 +20,24 @@ def train(
     Best by accuracy, then by loss; every epoch is logged under metrics/train.
     Example: python -m stages train lenet5
     """
-    from fashion.running.memory import keep_memory
+    from fashion.running import inputs
+    from fashion.running.environment import prepare
 
-    keep_memory()
+    prepare(inputs.gpu().kernels)
 
     from fashion import weights
     from fashion.data import read_part, read_split
     from fashion.hardware import choose
     from fashion.networks import build, count
-    from fashion.running import checkpoints, inputs, parallel
+    from fashion.running import checkpoints, parallel
     from fashion.training import begin
 
     description, gpu = inputs.described(name), inputs.gpu()
     if parallel.wanted(gpu.processes):
         parallel.launch(gpu.processes, "train", name)
         return
-    hardware = choose(device=gpu.device, **description.gpu.model_dump())
+    with parallel.one_voice():
+        hardware = choose(device=gpu.device, **description.gpu.model_dump())
     parts = read_split(Path(f"data/splits/{description.model}.csv"), read_part(Path("data/raw"), "train"))
     row = description.architecture
     network = build(row.layers, row.init, description.seed)

@@ -64,7 +64,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     part = read_part(folder / "data/raw", "train")
     write_csv(folder / "data/splits/lenet5.csv", split(part.labels, **description.split.model_dump()))
     parts = read_split(folder / "data/splits/lenet5.csv", part)
-    numerics = description.gpu.model_dump() | {"precision": "fp32", "threads": 1}
+    numerics = description.gpu.model_dump() | {"precision": "fp32"}
     run = training.begin(build(row.layers, row.init, 0), row, 0, choose(device="cpu", **numerics))
     list(training.train(run, *parts))
     header = {"description": description.model_dump(), "classes": CLASSES["digits"], "epoch": 5}
@@ -182,9 +182,8 @@ class Workspace:
         path.write_text(f"{start}\n  {key}:\n" + re.sub(r"epochs: \d+", f"epochs: {count}", row, count=1))
 
     def small(self, epochs: int) -> None:
-        """Set the data to `digits`, one thread, so many epochs for every architecture, and no repeats."""
+        """Set the data to `digits`, so many epochs for every architecture, and no repeats."""
         self.replace("params.yaml", "dataset: fashion_mnist", "dataset: digits")
-        self.replace("params.yaml", "threads: auto", "threads: 1")
         params = self.folder / "params.yaml"
         text = re.sub(r"epochs: \d+", f"epochs: {epochs}", params.read_text())
         params.write_text(re.sub(r"^repeats:\n(  .*\n)+", "repeats: {}\n", text, flags=re.MULTILINE))

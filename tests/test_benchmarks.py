@@ -66,11 +66,11 @@ def test_rows_of_the_same_machine_stay(
     monkeypatch.setattr(training, "machine", lambda: "A box")
     for value, keys in ((1.0, ["lenet5", "cnn"]), (2.0, ["lenet5"])):
         monkeypatch.setattr(training, "alone", partial(lambda value, *_, **__: value, value))
-        training.training(keys, 2, Path("figures.json"))
+        training.training(keys, 2, output=Path("figures.json"))
     rows = json.loads(Path("figures.json").read_text())["milliseconds"]
-    assert {key: times["engine"] for key, times in rows.items()} == {"lenet5": [2.0, 2.0], "cnn": [1.0, 1.0]}
+    assert {key: times["quiet"]["engine"] for key, times in rows.items()} == {"lenet5": [2.0, 2.0], "cnn": [1.0, 1.0]}
     monkeypatch.setattr(training, "machine", lambda: "Another box")
-    training.training(["cnn"], 2, Path("figures.json"))
+    training.training(["cnn"], 2, output=Path("figures.json"))
     assert capsys.readouterr().out.splitlines()[-3].startswith("| `cnn` | 2 (2 to 2)")
     assert list(json.loads(Path("figures.json").read_text())["milliseconds"]) == ["cnn"]
 
@@ -78,7 +78,7 @@ def test_rows_of_the_same_machine_stay(
 def test_times_become_ratios_of_the_engines() -> None:
     """A cell is the median, the range, and the median as a multiple of the engine's."""
     times = {"plain loop": [900.0, 1000.4, 1100.0], "engine": [250.1, 240.0, 260.0], "data work": [0.25, 0.2501, 0.3]}
-    text = training.table({"machine": "A box", "rounds": 3, "milliseconds": {"lenet5": times}})
+    text = training.table({"machine": "A box", "rounds": 3, "milliseconds": {"lenet5": {"quiet": times}}})
     assert text == (
         "| architecture | plain loop | engine | data work |\n"
         "|---|---|---|---|\n"
@@ -87,6 +87,18 @@ def test_times_become_ratios_of_the_engines() -> None:
         "Milliseconds a step: median (least to most) of 3 interleaved rounds; bold, as a multiple of the engine's. "
         "The engine's machine: A box; the others: fp32."
     )
+
+
+def test_busy_times_become_ratios_of_the_quiet_ones_too() -> None:
+    """The second table has a cell's median as a multiple of the engine's and of its own quiet median."""
+    quiet, busy = ({"plain loop": [10.0 * by], "engine": [2.0 * by]} for by in (1, 1.5))
+    rows = {"lenet5": {"quiet": quiet, "busy": busy}, "cnn": {"quiet": quiet}}
+    text = training.table({"machine": "A box", "rounds": 1, "milliseconds": rows})
+    assert text.splitlines()[-5:-2] == [
+        "| architecture | plain loop | engine |",
+        "|---|---|---|",
+        "| `lenet5` | 15 (15 to 15), **5.00x**, *1.5x* | 3 (3 to 3), *1.5x* |",
+    ]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,14 @@ from fashion.hardware import choose, place
 from fashion.networks import build
 from fashion.params import Params
 
-PLAIN: dict[str, Any] = {"device": "cpu", "compile": False, "channels_last": True, "deterministic": True, "threads": 1}
+PLAIN: dict[str, Any] = {
+    "device": "cpu",
+    "compile": False,
+    "channels_last": True,
+    "deterministic": True,
+    "lanes": 2,
+    "kernels": "portable",
+}
 
 
 def test_auto_takes_what_there_is() -> None:
@@ -45,8 +52,8 @@ def test_what_determines_numbers_is_recorded() -> None:
         "channels_last": True,
         "compile": False,
         "deterministic": True,
-        "threads": 1,
-        "processes": 1,
+        "lanes": 2,
+        "kernels": "portable",
     }
 
 
@@ -110,13 +117,29 @@ def _out_of_gpu_memory() -> None:
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
-def test_threads_are_as_set() -> None:
-    """gpu.threads is the number of threads that torch then uses."""
-    before = torch.get_num_threads()
-    try:
-        assert choose(**PLAIN | {"threads": 2}, precision="fp32").threads == torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+@pytest.mark.parametrize(
+    ("kernels", "processor", "expected"),
+    [
+        ("portable", {"avx512_bf16": True}, "portable kernels"),
+        ("fastest", {"avx512_bf16": True, "amx_bf16": True}, "fastest kernels"),
+        (
+            "portable",
+            {"avx512_bf16": True, "amx_bf16": True},
+            "portable kernels, though there are faster ones: gpu.kernels: fastest takes them, and changes the bytes",
+        ),
+        (
+            "portable",
+            {"avx2": True},
+            "portable kernels: without AVX512-BF16, so that bytes differ from those of processors with it",
+        ),
+    ],
+)
+def test_what_the_processor_means_for_the_bytes_is_reported(
+    monkeypatch: pytest.MonkeyPatch, kernels: str, processor: dict[str, bool], expected: str
+) -> None:
+    """The reasons end with the kernels, what faster ones there are, and whether the bytes can be the committed ones."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor)
+    assert choose(**PLAIN | {"kernels": kernels}, precision="fp32").why.endswith(f", {expected}")
 
 
 @pytest.mark.parametrize("key", ["cnn", "alexnet", "conv4_pool2_bn"])

@@ -43,7 +43,8 @@ def told(tmp_path: Path, old: str, new: str) -> str:
         ("learning_rate: 0.002", "learning_rate: .inf", "train.learning_rate is inf: it must be a finite number."),
         ("  device: auto", "  device: gpu", "gpu.device is 'gpu': it must be auto, cpu, mps, cuda or cuda:N."),
         ("seed: 0", f"seed: {2**70}", f"seed is {2**70}: it must be less than 2147483648."),
-        ("  threads: auto", "  threads: none", "gpu.threads is 'none': it must be auto or a positive number."),
+        ("  lanes: 2", "  lanes: 0", "gpu.lanes is 0: it must be greater than or equal to 1."),
+        ("  kernels: portable", "  kernels: slow", "gpu.kernels is 'slow': known: portable, fastest."),
         ("processes: 1", "processes: 0", "gpu.processes is 0: it must be greater than or equal to 1."),
         (
             "train: {epochs: 40, learning_rate: 0.001}",

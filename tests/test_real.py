@@ -21,6 +21,6 @@ def test_two_epochs_beat_eighty_percent(params: Params, real: Path, tmp_path: Pa
     training, validation = (part.take(np.flatnonzero(manifest["part"] == name)) for name in ("train", "validation"))
     row = params.models["cnn"]
     short = row.model_copy(update={"train": row.train.model_copy(update={"epochs": 2})})
-    hardware = choose(device="cpu", precision="auto", compile=False, channels_last=True, deterministic=True, threads=1)
+    hardware = choose(**params.gpu.model_dump(exclude={"device", "processes"}), device="cpu")
     *_, last = train(begin(build(row.layers), short, 0, hardware), training, validation)
     assert last.validation_accuracy > 0.8

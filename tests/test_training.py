@@ -1,6 +1,7 @@
 """The engine, against a plain PyTorch loop and against itself."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -9,21 +10,29 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fashion import FashionError
+from fashion import FashionError, lanes, threads
 from fashion.data import Part
 from fashion.description import Architecture, Augment, Train
 from fashion.hardware import Hardware, choose
+from fashion.layers import Dropout
 from fashion.networks import build
 from fashion.params import Params
 from fashion.training import Epoch, Run, begin, learning_rate, steps_per_epoch, train
 
-FP32 = {"precision": "fp32", "threads": 1}
+PLAIN: dict[str, Any] = {
+    "device": "cpu",
+    "precision": "fp32",
+    "compile": False,
+    "channels_last": True,
+    "deterministic": True,
+    "lanes": 2,
+    "kernels": "portable",
+}
 
 
 def hardware(**changes: Any) -> Hardware:
-    """The CPU with one thread, in full precision unless told otherwise."""
-    settings = {"device": "cpu", "compile": False, "channels_last": True, "deterministic": True, **FP32, **changes}
-    return choose(**settings)
+    """The CPU with two lanes, in full precision, but for the changes."""
+    return choose(**PLAIN | changes)
 
 
 def row(params: Params, key: str = "lenet5", **changes: Any) -> Architecture:
@@ -72,13 +81,50 @@ def test_an_epoch_equals_a_plain_loop(params: Params, digits: Part) -> None:
         torch.testing.assert_close(network.state_dict()[name], weight, atol=2e-4, rtol=1e-3)
 
 
-def test_dropout_draws_from_a_stream_of_its_own(params: Params, digits: Part) -> None:
-    """The random numbers of dropout are not those that order the images."""
-    trained(row(params, "cnn", epochs=1), digits)
+def test_all_random_numbers_have_streams_of_their_own(params: Params, digits: Part) -> None:
+    """The order of the images, and each lane's augmentation and dropout, are drawn from different seeds."""
+    run = prepared(row(params, "cnn", epochs=1))
+    list(train(run, *halves(digits)))
     order = int(np.random.SeedSequence([0, 1]).generate_state(1)[0])
-    dropout = torch.Generator().manual_seed(torch.initial_seed())
-    draws = [torch.rand(10, generator=one) for one in (torch.Generator().manual_seed(order), dropout)]
-    assert not torch.equal(*draws)
+    drawing = [module for lane in run.lanes.own for module in lane.network if isinstance(module, Dropout)]
+    dropout = {module.generator.initial_seed() for module in drawing if module.generator}
+    assert len({order, *dropout, *(lane.generator.initial_seed() for lane in run.lanes.own)}) == 5
+
+
+@pytest.mark.parametrize("key", ["fcnn", "conv4_pool2_bn"])
+def test_the_number_of_cores_changes_no_bit(
+    params: Params, digits: Part, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """However many threads compute lanes and update weights, the records and weights are the same."""
+    architecture, results = row(params, key, epochs=2, batch_size=250), []
+    for count in (1, 2, 4):
+        # Cuts as fine as that number of cores would need for many more weights.
+        monkeypatch.setattr(lanes, "SLICE", lanes.WHOLE)
+        monkeypatch.setattr(lanes, "cores", lambda count=count: count)
+        with ThreadPoolExecutor(count) as pool:
+            monkeypatch.setattr(threads, "_pool", lambda pool=pool: pool)
+            results.append(trained(architecture, digits))
+    (first, one), *others = results
+    for epochs, network in others:
+        assert epochs == first
+        assert all(torch.equal(weight, network.state_dict()[name]) for name, weight in one.state_dict().items())
+
+
+def test_batch_norm_keeps_the_mean_of_the_lanes(params: Params, digits: Part) -> None:
+    """After an epoch of one batch the running statistics are the mean of those that torch finds for each half of it."""
+    architecture = row(params, "conv4_pool2_bn", epochs=1, batch_size=100)
+    run = prepared(architecture)
+    part = digits.take(np.arange(100))
+    list(train(run, part, part))
+    order = torch.randperm(
+        100, generator=torch.Generator().manual_seed(int(np.random.SeedSequence([0, 1]).generate_state(1)[0]))
+    )
+    expected = []
+    for half in order.tensor_split(2):
+        norm = nn.BatchNorm2d(1)
+        norm(torch.tensor(part.images)[half].unsqueeze(1) / 255)
+        expected.append(norm.state_dict()["running_var"])
+    torch.testing.assert_close(run.network.state_dict()["norm1.running_var"], torch.stack(expected).mean(0))
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

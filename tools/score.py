@@ -19,8 +19,11 @@ def score(
     A foreign file does not say which images it was trained on: on those its scores flatter.
     Example: python -m tools score models/lenet5.safetensors --model lenet5
     """
+    from fashion.params import Params
+    from fashion.running.environment import prepare
     from fashion.tables import show
 
+    prepare(Params.load().gpu.kernels)
     parts = _scores(file, model)
     if as_json:
         typer.echo(json.dumps({"file": str(file), "model": model, **parts}, indent=2))

@@ -30,17 +30,17 @@ def verify(
     Nothing in the project's folder changes. The exit code is 1 if something differs.
     Example: python -m tools verify lenet5 --epochs 3
     """
-    from fashion.running.memory import keep_memory
+    from fashion.params import Params
+    from fashion.running.environment import prepare
 
-    keep_memory()
+    params = Params.load()
+    prepare(params.gpu.kernels)
 
     from fashion import FashionError
     from fashion.hardware import choose
     from fashion.networks import build
-    from fashion.params import Params
     from fashion.training import begin
 
-    params = Params.load()
     key = key or params.model
     description = params.describe(key)
     _committed(key, description)

@@ -6,8 +6,9 @@ Nothing here reaches a number, so no stage depends on it.
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from tempfile import TemporaryDirectory
 
 import torch
@@ -15,6 +16,9 @@ from torch import distributed
 
 from fashion import FashionError
 from fashion.hardware import Hardware
+
+# Seconds in which the first process reports a mistake.
+GRACE = 10.0
 
 
 def wanted(processes: int) -> bool:
@@ -28,7 +32,8 @@ def launch(processes: int, *words: str) -> None:
     For several machines torchrun takes its settings from the environment: PET_NNODES and the like. Raises FashionError
     where a process was killed; where one has said itself what is wrong this process just ends as well.
     """
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, torch.get_num_threads() // processes)))
+    # torchrun warns where it is not set.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
@@ -46,6 +51,20 @@ def launch(processes: int, *words: str) -> None:
             ) from None
         sys.exit(1)
     except SignalException:
+        sys.exit(1)
+
+
+@contextmanager
+def one_voice() -> Iterator[None]:
+    """Of several processes that all find the same mistake, have the first one report it."""
+    try:
+        yield
+    except FashionError:
+        if os.environ.get("RANK", "0") == "0":
+            raise
+        # torchrun ends all others, the first one too, when one has ended.
+        with suppress(KeyboardInterrupt):
+            time.sleep(GRACE)
         sys.exit(1)
 
 

@@ -1,0 +1,81 @@
+"""oneDNN's kernels: none of them slow, and all of them right."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fashion.hardware import choose
+from fashion.layers import Conv2d
+from fashion.networks import build
+from fashion.params import Params
+from tests.conftest import ROOT
+
+# One training step of each architecture, in the precision that this processor takes.
+STEPS = """
+from fashion.params import Params
+from fashion.running.environment import prepare
+params = Params.load()
+prepare(params.gpu.kernels)
+
+import numpy as np
+from fashion.data import Part
+from fashion.hardware import choose
+from fashion.networks import build
+from fashion.training import begin, train
+
+part = Part(np.zeros((8, 28, 28), np.uint8), np.arange(8))
+hardware = choose(device="cpu", **params.gpu.model_dump(exclude={"device", "processes"}))
+for key, row in params.models.items():
+    print("architecture", key, flush=True)
+    recipe = row.train.model_copy(update={"epochs": 1, "batch_size": 8})
+    list(train(begin(build(row.layers), row.model_copy(update={"train": recipe}), 0, hardware), part, part))
+"""
+
+
+def test_no_step_uses_a_reference_kernel(params: Params) -> None:
+    """In oneDNN's log of a step of every architecture no primitive is computed by a plain loop."""
+    command = ["env", "ONEDNN_VERBOSE=profile_exec", sys.executable, "-c", STEPS]
+    log = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    assert sum(line.startswith("architecture") for line in log) == len(params.models)
+    # onednn_verbose,v1,primitive,exec,cpu,convolution,jit:avx512_core,...
+    kernels = [line.split(",")[5:7] for line in log if ",exec,cpu," in line]
+    assert {"convolution", "matmul"} <= {primitive for primitive, _ in kernels}
+    assert [kernel for kernel in kernels if "ref" in kernel[1]] == []
+
+
+def convolutions(params: Params) -> set[tuple[torch.Size, torch.Size, tuple[object, ...]]]:
+    """The shapes of input and weights, and the arguments, of each convolution in params.yaml."""
+    found = set[tuple[torch.Size, torch.Size, tuple[object, ...]]]()
+
+    def note(layer: nn.Module, inputs: tuple[Tensor], _: Tensor) -> None:
+        assert isinstance(layer, nn.Conv2d)
+        found.add((inputs[0].shape[1:], layer.weight.shape, (layer.stride, layer.padding)))
+
+    for row in params.models.values():
+        network = build(row.layers)
+        for layer in network.modules():
+            if isinstance(layer, nn.Conv2d):
+                layer.register_forward_hook(note)
+        network(torch.zeros(2, 1, 28, 28))
+    return found
+
+
+def test_convolutions_in_bf16_are_right(params: Params) -> None:
+    """Results and gradients of every convolution in bf16 are those in fp32, but for the rounding of bf16."""
+    shapes = convolutions(params)
+    assert len(shapes) > 20
+    for inputs, weights, (stride, padding) in shapes:
+        generator = torch.Generator().manual_seed(0)
+        maps = torch.randn(16, *inputs, generator=generator).to(memory_format=torch.channels_last)
+        weight = torch.randn(weights, generator=generator).to(memory_format=torch.channels_last)
+        results = []
+        for dtype in (torch.float32, torch.bfloat16):
+            given = [tensor.bfloat16().to(dtype).requires_grad_() for tensor in (maps, weight)]
+            output = nn.functional.conv2d(*given, stride=stride, padding=padding)
+            results.append([output, *torch.autograd.grad(output.square().sum() / 2, given)])
+        for exact, rounded in zip(*results, strict=True):
+            # A result is rounded to 8 bits, and a gradient is made of results that are.
+            torch.testing.assert_close(rounded.float(), exact, rtol=0, atol=2**-6 * exact.abs().max().item())
