@@ -7,6 +7,7 @@ import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
@@ -14,6 +15,8 @@ from torch import Tensor, distributed, nn
 from fashion.hardware import DTYPES, Hardware
 from fashion.layers import Dropout
 from fashion.threads import cores, each
+
+T = TypeVar("T")
 
 # Weights are padded to, and cut at, multiples of so many values: whole vectors, so that no cut changes a rounding.
 WHOLE = 64
@@ -89,10 +92,10 @@ class Lanes:
         parts = zip(*(row.split(_slice_size(weights)) for row in rows), strict=True)
         self._slices = [_slice(make_optimizer, *part) for part in parts]
 
-    def start_epoch(self, seeds: Sequence[tuple[int, int]]) -> None:
-        """Bring all lanes to the network's state, and seed each one's augmentation and dropout."""
+    def start_epoch(self, seeds: Sequence[Sequence[int]]) -> None:
+        """Bring the lanes to the network's state, and seed the augmentation and dropout of each of all lanes."""
         self._spread()
-        for lane, (augmentation, dropout) in zip(self.own, seeds, strict=True):
+        for lane, (augmentation, dropout) in self._with_own(seeds):
             lane.generator.manual_seed(augmentation)
             # On GPUs, where a process has one lane, dropout draws from torch's own generator.
             torch.manual_seed(dropout)
@@ -104,8 +107,8 @@ class Lanes:
             lane.targets.clear()
             lane.network.train()
 
-    def step(self, rate: float, shares: Sequence[Tensor], loss: Callable[[Lane, Tensor], Tensor]) -> None:
-        """Change the weights once, by the gradients of the sum of each lane's loss on its share of a batch."""
+    def step(self, rate: float, batch: Tensor, loss: Callable[[Lane, Tensor], Tensor]) -> None:
+        """Change the weights once, by the gradient of the sum of each lane's loss on its share of a batch's indices."""
 
         def differentiate(task: tuple[Lane, Tensor]) -> None:
             lane, share = task
@@ -113,7 +116,7 @@ class Lanes:
             for view, gradient in zip(lane.views, gradients, strict=True):
                 view.copy_(gradient)
 
-        each(differentiate, list(zip(self.own, shares, strict=True)))
+        each(differentiate, self._with_own(batch.tensor_split(self._hardware.lanes)))
         if self._hardware.processes > 1:
             total, *others = (lane.gradients for lane in self.own)
             distributed.all_reduce(_add(total, others))
@@ -150,6 +153,11 @@ class Lanes:
                 other.copy_(buffer)
         for piece in self._slices:
             piece.rounded.copy_(piece.weights)
+
+    def _with_own(self, of_all: Sequence[T]) -> list[tuple[Lane, T]]:
+        """The lanes of this process, each with its item of those for all lanes."""
+        first = self._hardware.rank * len(self.own)
+        return list(zip(self.own, of_all[first : first + len(self.own)], strict=True))
 
     def _buffers(self) -> Iterator[tuple[Tensor, ...]]:
         """Each buffer of the lanes' networks, in the lanes' order."""

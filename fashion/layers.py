@@ -36,10 +36,11 @@ class Conv3x3(Conv2d):
 def block_mean(maps: Tensor, size: int) -> Tensor:
     """(n, channels, height, width) -> (n, channels, height / size, width / size), as torch's average pooling.
 
-    Where blocks fill the maps, by a convolution of each map by itself: on a CPU a sixth of the time of torch's in bf16
-    (6x28x28 maps), its gradient, which repeats pixels and rows, an eighth; a quarter of the step of `lenet5`.
+    On CPUs, where blocks fill the maps, by a convolution of each map by itself: a sixth of the time of torch's in bf16
+    (6x28x28 maps), its gradient, which repeats pixels and rows, an eighth; a quarter of the step of `lenet5`. On CUDA
+    torch.compile of torch 2.11 makes a wrong gradient of that.
     """
-    if any(side % size for side in maps.shape[2:]):
+    if maps.device.type != "cpu" or any(side % size for side in maps.shape[2:]):
         return functional.avg_pool2d(maps, size)
     means: Tensor = _BlockMean.apply(maps, size)
     return means
@@ -197,7 +198,7 @@ class Dropout(nn.Module):
 
     generator: torch.Generator | None = None
 
-    def __init__(self, p: float) -> None:
+    def __init__(self, p: float = 0.5) -> None:
         super().__init__()
         if not 0 <= p < 1:
             raise ValueError("p must be at least 0 and less than 1")

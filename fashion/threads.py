@@ -1,4 +1,4 @@
-"""Work on all cores in threads that never wait for each other: each runs operations of one thread."""
+"""Work on all cores in threads that do not wait for each other: each one runs single-threaded operations."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -8,25 +8,24 @@ from typing import TypeVar
 
 import torch
 
-One = TypeVar("One")
-Other = TypeVar("Other")
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def cores() -> int:
-    """How many this process may use: its share of those that it may run on, where torchrun started several here."""
+    """How many cores this process may use: its share, where torchrun started several processes on this machine."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, count // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
-def each(function: Callable[[One], Other], items: Sequence[One]) -> list[Other]:
-    """The function of each item, in their order; several items are shared among threads, one for each core."""
+def each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """The function of each item, in their order, computed by as many threads as there are cores."""
     if len(items) == 1:
         return [function(items[0])]
-    others = [_pool().submit(function, item) for item in items[1:]]
-    return [function(items[0]), *(other.result() for other in others)]
+    return list(_pool().map(function, items))
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    # OpenMP's number of threads belongs to the thread that sets it.
+    # How many threads an operation takes is a setting of the thread that calls it.
     return ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,))

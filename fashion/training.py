@@ -94,7 +94,7 @@ def train(
         rate, train_loss, train_accuracy = _train_epoch(run, number, source, labels, after_step)
         network = run.lanes.own[0].network
         output = logits(network, held_out, pixels.black, pixels.white, DTYPES[hardware.precision])
-        validation_loss, correct = _judged(output, held_out_labels).div(len(held_out_labels)).tolist()
+        validation_loss, validation_accuracy = _judged(output, held_out_labels).div(len(held_out_labels)).tolist()
         if not math.isfinite(train_loss + validation_loss):
             raise FashionError(
                 f"in epoch {number} the loss is no number any more: lower the learning rate, train again."
@@ -106,8 +106,8 @@ def train(
             train_loss=train_loss,
             train_accuracy=train_accuracy,
             validation_loss=validation_loss,
-            validation_accuracy=correct,
-            best=(correct, -validation_loss) > before,
+            validation_accuracy=validation_accuracy,
+            best=(validation_accuracy, -validation_loss) > before,
         )
         run.epochs.append(epoch)
         if epoch.best:
@@ -127,8 +127,7 @@ def _train_epoch(
     augment = recipe.augment
     steps, size = steps_per_epoch(len(labels), recipe), min(recipe.batch_size, len(labels))
     drawn = np.random.SeedSequence([run.seed, number]).generate_state(1 + 2 * hardware.lanes)
-    own = slice(hardware.rank * len(run.lanes.own), (hardware.rank + 1) * len(run.lanes.own))
-    run.lanes.start_epoch(drawn[1:].reshape(-1, 2)[own].tolist())
+    run.lanes.start_epoch(drawn[1:].reshape(-1, 2).tolist())
     generator = torch.Generator(hardware.device).manual_seed(int(drawn[0]))
     order = torch.randperm(len(labels), generator=generator, device=hardware.device)
 
@@ -143,7 +142,7 @@ def _train_epoch(
     rate = 0.0
     for step, index in enumerate(order[: steps * size].split(size)):
         rate = learning_rate(recipe, (number - 1) * steps + step, recipe.epochs * steps)
-        run.lanes.step(rate, index.tensor_split(hardware.lanes)[own], loss)
+        run.lanes.step(rate, index, loss)
         after_step()
     run.lanes.end_epoch()
     judged = [
@@ -152,8 +151,8 @@ def _train_epoch(
     sums = torch.stack(judged).sum(0)
     if hardware.processes > 1:
         distributed.all_reduce(sums)
-    train_loss, correct = sums.div(steps * size).tolist()
-    return rate, train_loss, correct
+    train_loss, train_accuracy = sums.div(steps * size).tolist()
+    return rate, train_loss, train_accuracy
 
 
 def steps_per_epoch(images: int, recipe: Train) -> int:

@@ -3,12 +3,9 @@
 import subprocess
 import sys
 
-import pytest
 import torch
 from torch import Tensor, nn
 
-from fashion.hardware import choose
-from fashion.layers import Conv2d
 from fashion.networks import build
 from fashion.params import Params
 from tests.conftest import ROOT
@@ -46,13 +43,17 @@ def test_no_step_uses_a_reference_kernel(params: Params) -> None:
     assert [kernel for kernel in kernels if "ref" in kernel[1]] == []
 
 
-def convolutions(params: Params) -> set[tuple[torch.Size, torch.Size, tuple[object, ...]]]:
-    """The shapes of input and weights, and the arguments, of each convolution in params.yaml."""
-    found = set[tuple[torch.Size, torch.Size, tuple[object, ...]]]()
+Shape = tuple[torch.Size, torch.Size, tuple[int, ...], tuple[int, ...]]
+
+
+def convolutions(params: Params) -> set[Shape]:
+    """The shapes of input and weights, the strides and the padding of each convolution in params.yaml."""
+    found = set[Shape]()
 
     def note(layer: nn.Module, inputs: tuple[Tensor], _: Tensor) -> None:
         assert isinstance(layer, nn.Conv2d)
-        found.add((inputs[0].shape[1:], layer.weight.shape, (layer.stride, layer.padding)))
+        assert isinstance(layer.padding, tuple)
+        found.add((inputs[0].shape[1:], layer.weight.shape, layer.stride, layer.padding))
 
     for row in params.models.values():
         network = build(row.layers)
@@ -67,15 +68,15 @@ def test_convolutions_in_bf16_are_right(params: Params) -> None:
     """Results and gradients of every convolution in bf16 are those in fp32, but for the rounding of bf16."""
     shapes = convolutions(params)
     assert len(shapes) > 20
-    for inputs, weights, (stride, padding) in shapes:
+    for inputs, weights, stride, padding in shapes:
         generator = torch.Generator().manual_seed(0)
         maps = torch.randn(16, *inputs, generator=generator).to(memory_format=torch.channels_last)
         weight = torch.randn(weights, generator=generator).to(memory_format=torch.channels_last)
         results = []
         for dtype in (torch.float32, torch.bfloat16):
-            given = [tensor.bfloat16().to(dtype).requires_grad_() for tensor in (maps, weight)]
-            output = nn.functional.conv2d(*given, stride=stride, padding=padding)
-            results.append([output, *torch.autograd.grad(output.square().sum() / 2, given)])
+            x, w = (tensor.bfloat16().to(dtype).requires_grad_() for tensor in (maps, weight))
+            output = nn.functional.conv2d(x, w, stride=stride, padding=padding)
+            results.append([output, *torch.autograd.grad(output.square().sum() / 2, [x, w])])
         for exact, rounded in zip(*results, strict=True):
             # A result is rounded to 8 bits, and a gradient is made of results that are.
             torch.testing.assert_close(rounded.float(), exact, rtol=0, atol=2**-6 * exact.abs().max().item())

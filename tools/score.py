@@ -20,10 +20,10 @@ def score(
     Example: python -m tools score models/lenet5.safetensors --model lenet5
     """
     from fashion.params import Params
-    from fashion.running.environment import prepare
+    from fashion.running.environment import use
     from fashion.tables import show
 
-    prepare(Params.load().gpu.kernels)
+    use(Params.load().gpu.kernels)
     parts = _scores(file, model)
     if as_json:
         typer.echo(json.dumps({"file": str(file), "model": model, **parts}, indent=2))

@@ -11,13 +11,16 @@ from fashion.kernels import VARIABLES, Kernels
 MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_TOP_PAD_": str(2**28)}
 
 
-def prepare(kernels: Kernels) -> None:
-    """Set what torch, oneDNN, MKL and glibc read from the environment; call it before torch is loaded.
-
-    glibc reads its settings when a process starts only: there this process starts over, once. Memory settings of one's
-    own stay.
-    """
-    glibc = platform.libc_ver()[0] == "glibc" and not MEMORY.keys() & os.environ.keys()
+def use(kernels: Kernels) -> None:
+    """Have oneDNN and MKL use these kernels; call it before torch is loaded."""
     os.environ |= VARIABLES[kernels]
-    if glibc:
+
+
+def prepare(kernels: Kernels) -> None:
+    """Use these kernels and, on glibc, start this process over, once, with memory kept; call it before torch is loaded.
+
+    glibc reads its settings only when a process starts. If one of them is there already, all stay as they are.
+    """
+    use(kernels)
+    if platform.libc_ver()[0] == "glibc" and not MEMORY.keys() & os.environ.keys():
         os.execve(sys.executable, sys.orig_argv, os.environ | MEMORY)  # noqa: S606 - this very program
