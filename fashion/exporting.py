@@ -13,6 +13,7 @@ from fashion import FashionError
 from fashion.data import SIDE
 from fashion.description import Pixels
 from fashion.images import INFERENCE_BATCH, scaled
+from fashion.threads import cores
 
 PACKAGES = ("onnx", "onnxruntime", "onnxscript")
 # How far logits may be apart, as a share of the greatest one: rounding in fp32 was seen to reach 2e-6 of it.
@@ -95,7 +96,7 @@ def _outputs(content: bytes, images: NDArray[np.uint8]) -> tuple[NDArray[np.floa
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
+    options.intra_op_num_threads = cores()
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     batches = (images[start : start + INFERENCE_BATCH] for start in range(0, len(images), INFERENCE_BATCH))
     results = [session.run(["probabilities", "logits"], {"images": batch}) for batch in batches]

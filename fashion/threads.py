@@ -19,13 +19,19 @@ def cores() -> int:
 
 
 def each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """The function of each item, in their order, computed by as many threads as there are cores."""
-    if len(items) == 1:
-        return [function(items[0])]
-    return list(_pool().map(function, items))
+    """The function of each item, in their order: the first by this thread, the others by one thread for each core."""
+    first, *others = items
+    futures = [_pool().submit(function, item) for item in others]
+    try:
+        return [function(first), *(future.result() for future in futures)]
+    finally:
+        # After an error or Ctrl-C nobody waits for the rest.
+        for future in futures:
+            future.cancel()
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    # How many threads an operation takes is a setting of the thread that calls it.
+    # How many threads an operation takes is a setting of the thread that calls it, this one too.
+    torch.set_num_threads(1)
     return ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,))
