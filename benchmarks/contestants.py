@@ -115,8 +115,11 @@ def floor(row: Architecture, steps: int) -> float:
     from torch.utils.flop_counter import FlopCounterMode
 
     from fashion.hardware import DTYPES, choose
+    from fashion.threads import cores
 
     hardware = choose(**Params.load().gpu.model_dump(exclude={"processes"}))
+    # All cores work on one product.
+    torch.set_num_threads(cores())
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         torchs(row)(torch.zeros(BATCH, 1, 28, 28))
     size = 2048
