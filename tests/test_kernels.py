@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -39,7 +40,7 @@ def test_no_step_uses_a_reference_kernel(params: Params) -> None:
     assert sum(line.startswith("architecture") for line in log) == len(params.models)
     # onednn_verbose,v1,primitive,exec,cpu,convolution,jit:avx512_core,...
     kernels = [line.split(",")[5:7] for line in log if ",exec,cpu," in line]
-    assert {"convolution", "matmul"} <= {primitive for primitive, _ in kernels}
+    assert "convolution" in {primitive for primitive, _ in kernels}
     assert [kernel for kernel in kernels if "ref" in kernel[1]] == []
 
 
@@ -64,6 +65,7 @@ def convolutions(params: Params) -> set[Shape]:
     return found
 
 
+@pytest.mark.skipif(not torch.cpu.get_capabilities().get("avx512_bf16"), reason="needs a processor with bf16")
 def test_convolutions_in_bf16_are_right(params: Params) -> None:
     """Results and gradients of every convolution in bf16 are those in fp32, but for the rounding of bf16."""
     shapes = convolutions(params)
