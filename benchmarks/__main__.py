@@ -1,14 +1,84 @@
 """The command line of the benchmarks: python -m benchmarks COMMAND."""
 
-from benchmarks.accuracy import accuracy
-from benchmarks.pipeline import pipeline
-from benchmarks.training import training
-from fashion.advice import explained
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fashion.running.advice import explained
 from stages.__main__ import program
 
+Keys = Annotated[list[str] | None, typer.Argument(help="Keys of `models`; by default a selection.", metavar="[KEY]...")]
+Rounds = Annotated[int, typer.Option(help="The number of measurements of each, interleaved.", min=1)]
+Output = Annotated[Path, typer.Option(help="The file for the figures, as JSON.")]
+
 app = program("Side-by-side timings, as ratios measured in one run. Example: python -m benchmarks training cnn")
-for command in (training, accuracy, pipeline):
-    app.command()(command)
+
+
+@app.command()
+def training(
+    keys: Keys = None,
+    rounds: Rounds = 5,
+    busy: Annotated[
+        bool, typer.Option("--busy", help="Also measure next to a process that keeps a core busy.")
+    ] = False,
+    output: Output = Path("benchmarks/training.json"),
+) -> None:
+    """Time a training step of each architecture and print medians, spreads and ratios.
+
+    Batches of 128, Adam, no augmentation. Lightning and Keras take part once `make peers` has installed them. Rows
+    measured before on the same machine stay.
+    Example: python -m benchmarks training cnn alexnet
+    """
+    from benchmarks.training import training
+
+    training(keys, rounds, busy, output)
+
+
+@app.command()
+def epochs(keys: Keys = None, output: Output = Path("benchmarks/epochs.json")) -> None:
+    """Time one epoch of every architecture by its own recipe, validation included.
+
+    Rows measured before on the same machine stay.
+    Example: python -m benchmarks epochs lenet5
+    """
+    from benchmarks.epochs import epochs
+
+    epochs(keys, output)
+
+
+@app.command()
+def accuracy(keys: Keys = None, output: Output = Path("benchmarks/accuracy.json")) -> None:
+    """Time each training until its validation accuracy reaches the published figure, or to its end.
+
+    Example: python -m benchmarks accuracy fcnn
+    """
+    from benchmarks.accuracy import accuracy
+
+    accuracy(keys, output)
+
+
+@app.command()
+def pipeline(rounds: Rounds = 5, output: Output = Path("benchmarks/pipeline.json")) -> None:
+    """Time dvc repro of HEAD in a clone, from downloaded data, and with nothing to do next to a project of one stage.
+
+    Example: python -m benchmarks pipeline
+    """
+    from benchmarks.pipeline import pipeline
+
+    pipeline(rounds, output)
+
+
+@app.command()
+def tables() -> None:
+    """Write the generated tables of README.md and docs/ from the committed figures.
+
+    Example: python -m benchmarks tables
+    """
+    from benchmarks.tables import tables
+
+    tables()
+
 
 if __name__ == "__main__":
     with explained():

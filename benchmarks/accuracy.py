@@ -6,47 +6,45 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import pandas as pd
+import torch
 import typer
+from torch.utils.data import Subset
 from tqdm import tqdm
 
-from benchmarks.contestants import dataset, loader, loop, torchs
-from benchmarks.processes import RAW, alone, machine, need
-from fashion import FashionError
-from fashion.data import read_part, read_split
+from benchmarks.contestants import dataset, hardware, loader, loop, torchs
+from benchmarks.measuring import RAW
+from benchmarks.processes import alone, machine, need
+from benchmarks.processes import ours as our_environment
+from fashion.data.reading import read_part, read_split
+from fashion.errors import FashionError
 from fashion.files import write_json
-from fashion.params import Params
-from fashion.running.environment import prepare
+from fashion.networks.building import build
+from fashion.settings.params import Params
+from fashion.training.engine import begin, train
 
-# Those whose published recipe is known; its row has the suffix _published.
+# Architectures with a published recipe, which is the row with the suffix _published.
 KEYS = ["fcnn", "cnn"]
-RUNS = ("ours", "published")
 
 
-def accuracy(
-    keys: Annotated[list[str] | None, typer.Argument(help=f"Keys of `models`; {', '.join(KEYS)} if none.")] = None,
-    output: Annotated[Path, typer.Option(help="Where the figures go, as JSON.")] = Path("benchmarks/accuracy.json"),
-) -> None:
-    """Time each training until its validation accuracy reaches the published figure, or to its end.
-
-    Example: python -m benchmarks accuracy fcnn
-    """
+def accuracy(keys: list[str] | None, output: Path) -> None:
+    """Measure, write the figures and print them as a table."""
     need(RAW, "download")
-    params = Params.load()
-    for key in keys or KEYS:
-        split = params.architecture(f"{key}_published").split
-        need(Path(f"data/splits/{split}.csv"), "split")
+    params, chosen = Params.load(), keys or KEYS
+    for key in chosen:
+        need(Path(f"data/splits/{key}_published.csv"), "split")
         if "test_accuracy" not in params.claims(key):
             raise FashionError(f"no test accuracy is published for {key} on {params.data.dataset}.")
+    environments = {"ours": our_environment(), "published": {}}
     figures: dict[str, Any] = {"machine": machine(), "runs": {}}
-    with tqdm(total=len(keys or KEYS) * len(RUNS), unit="run", disable=None, leave=False) as bar:
-        for key in keys or KEYS:
+    with tqdm(total=len(chosen) * len(environments), unit="run", disable=None, leave=False) as bar:
+        for key in chosen:
             runs = {}
-            for name in RUNS:
+            for name, environment in environments.items():
                 bar.set_description(f"{key}: {name}")
-                runs[name] = alone("benchmarks.accuracy", name, key, environment={})
+                runs[name] = alone("benchmarks.accuracy", name, key, environment=environment)
                 bar.update()
             figures["runs"][key] = runs
             write_json(output, figures)
@@ -54,23 +52,31 @@ def accuracy(
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Markdown: epochs and seconds of either, and the ratio."""
+    """Markdown: epochs and seconds of both, and the ratio."""
     lines = ["| architecture | validation accuracy | published recipe, plain loop | ours | |", "|---|---|---|---|---|"]
     for key, runs in figures["runs"].items():
-        cells = [f"`{key}`", f"{runs['ours']['target']:.2%}".replace("%", " %")]
-        for run in (runs["published"], runs["ours"]):
-            best = f", not reached: best {run['best']:.2%}".replace("%", " %") if _least(run) else ""
-            cells.append(f"{run['seconds']:.0f} s ({run['epochs']} epochs{best})")
-        ratio = f"**{_least(runs['published'])}{runs['published']['seconds'] / runs['ours']['seconds']:.1f}x**"
-        lines.append(f"| {' | '.join(cells)} | {'' if _least(runs['ours']) else ratio} |")
+        ours, published = runs["ours"], runs["published"]
+        ratio = f"**{'' if _reached(published) else 'at least '}{published['seconds'] / ours['seconds']:.1f}x**"
+        cells = [f"`{key}`", _percent(ours["target"]), _time(published), _time(ours), ratio if _reached(ours) else ""]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(
         [*lines, "", f"Seconds until the validation accuracy is reached, one run of each; {figures['machine']}."]
     )
 
 
-def _least(run: dict[str, Any]) -> str:
-    """What is to be said before the time of a run that ended without reaching its target."""
-    return "" if run["best"] >= run["target"] else "at least "
+def _time(run: dict[str, Any]) -> str:
+    """A run's seconds and epochs, and its best accuracy if it missed the target."""
+    best = "" if _reached(run) else f", not reached: best {_percent(run['best'])}"
+    return f"{run['seconds']:.0f} s ({run['epochs']} epochs{best})"
+
+
+def _reached(run: dict[str, Any]) -> bool:
+    """Whether a run reached its target."""
+    return bool(run["best"] >= run["target"])
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
 
 
 def race(epochs: Iterator[float], target: float) -> dict[str, Any]:
@@ -87,28 +93,19 @@ def race(epochs: Iterator[float], target: float) -> dict[str, Any]:
 
 def ours(params: Params, key: str) -> Iterator[float]:
     """Train as `python -m stages train` does."""
-    from fashion.hardware import choose
-    from fashion.networks import build
-    from fashion.training import begin, train
-
     row = params.architecture(key)
-    split = Path(f"data/splits/{row.split}.csv")
     network = build(row.layers, row.init, params.seed)
-    hardware = choose(**params.gpu.model_dump(exclude={"processes"}))
-    run = begin(network, row, params.seed, hardware)
-    for epoch in train(run, *read_split(split, read_part(RAW, "train"))):
+    run = begin(network, row, params.seed, hardware())
+    for epoch in train(run, *read_split(Path(f"data/splits/{key}.csv"), read_part(RAW, "train"))):
         yield epoch.validation_accuracy
 
 
 def published(params: Params, key: str) -> Iterator[float]:
     """Run the published recipe in the loop that everyone writes, on the same split."""
-    import torch
-    from torch.utils.data import Subset
-
     row = params.architecture(f"{key}_published")
     network, images = torchs(row), dataset()
     optimizer = torch.optim.Adam(network.parameters(), lr=row.train.learning_rate)
-    manifest = pd.read_csv(f"data/splits/{row.split}.csv")
+    manifest = pd.read_csv(f"data/splits/{key}_published.csv")
     training, validation = (
         loader(Subset(images, manifest.loc[manifest["part"] == part, "index"].tolist()), row.train.batch_size)
         for part in ("train", "validation")
@@ -127,7 +124,6 @@ def published(params: Params, key: str) -> Iterator[float]:
 if __name__ == "__main__":
     settings = Params.load()
     name, key = sys.argv[1:]
-    if name == "ours":
-        prepare(settings.gpu.kernels)
-    goal = settings.claims(key)["test_accuracy"]
-    print(json.dumps(race({"ours": ours, "published": published}[name](settings, key), goal)))  # noqa: T201 - to the parent
+    epochs = {"ours": ours, "published": published}[name](settings, key)
+    # For the parent process.
+    print(json.dumps(race(epochs, settings.claims(key)["test_accuracy"])))  # noqa: T201 - see above

@@ -8,25 +8,20 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from benchmarks.processes import RAW, machine, need
+from benchmarks.measuring import RAW
+from benchmarks.processes import machine, need
 from fashion.files import write_json
 
-# The least that DVC can have nothing to do about.
+# The smallest project in which DVC can have nothing to do.
 LEAST = "stages:\n  only:\n    cmd: echo done > out.txt\n    outs:\n      - out.txt:\n          cache: false\n"
 
 
-def pipeline(
-    rounds: Annotated[int, typer.Option(help="Calls with nothing to do, interleaved.", min=1)] = 5,
-    output: Annotated[Path, typer.Option(help="Where the figures go, as JSON.")] = Path("benchmarks/pipeline.json"),
-) -> None:
-    """Time dvc repro of HEAD in a clone, from downloaded data, and with nothing to do beside a project of one stage.
-
-    Example: python -m benchmarks pipeline
-    """
+def pipeline(rounds: int, output: Path) -> None:
+    """Measure, write the figures and print them as a table."""
     need(RAW, "download")
     with TemporaryDirectory() as folder:
         clone, least = Path(folder, "clone"), Path(folder, "least")
@@ -37,7 +32,7 @@ def pipeline(
         (least / "dvc.yaml").write_text(LEAST)
         _run(least, "git", "init", "--quiet")
         _run(least, "dvc", "init", "--quiet")
-        # Neither reports usage nor looks for updates.
+        # It turns off usage reports and the check for updates.
         shutil.copy(".dvc/config", least / ".dvc")
         _run(least, "dvc", "repro")
         for _ in range(rounds):
@@ -57,7 +52,7 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def _run(where: Path, *command: str) -> float:
-    """Seconds that a command takes; what it says is shown where it fails."""
+    """The seconds that a command takes; its output is shown if it fails."""
     environment = os.environ | {
         "FASHION_CHECKPOINTS": "",
         "FASHION_MNIST_MIRROR": str(RAW.absolute()),

@@ -1,34 +1,42 @@
-"""Measurements in processes of their own, which alone read glibc's settings anew, and the machine they ran on."""
+"""Measurements in processes of their own, and the machine that they run on."""
 
 import json
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from fashion import FashionError
-from fashion.kernels import VARIABLES
+import torch
+
+from fashion.errors import FashionError
 from fashion.running.environment import MEMORY
+from fashion.settings.kernels import VARIABLES
+from fashion.settings.params import Params
+from fashion.training.hardware import choose
 
-RAW = Path("data/raw")
+
+def ours() -> dict[str, str]:
+    """The environment that the project's own commands set for themselves."""
+    return MEMORY | VARIABLES[Params.load().gpu.kernels]
 
 
-def alone(module: str, *words: str, environment: dict[str, str], python: str = sys.executable) -> Any:
-    """What a module, run in a new process without settings of memory or kernels but those given, prints last, as JSON.
+def alone(module: str, *words: str, environment: Mapping[str, str], python: str = sys.executable) -> Any:
+    """The last line that a module prints, as JSON; it runs in a new process.
 
-    Raises FashionError, with the last line of its complaint, where it fails.
+    environment: its settings of memory and kernels; the caller's have no effect. Raises FashionError, with the last
+    line of its error message, if it fails.
     """
-    ours = MEMORY.keys() | VARIABLES["portable"].keys()
-    clean = {name: value for name, value in os.environ.items() if name not in ours}
+    settings = MEMORY.keys() | VARIABLES["portable"].keys()
+    clean = {name: value for name, value in os.environ.items() if name not in settings}
     command = [python, "-m", module, *words]
-    done = subprocess.run(command, env=clean | environment, check=False, capture_output=True, text=True)  # noqa: S603 - ours
+    done = subprocess.run(command, env=clean | dict(environment), check=False, capture_output=True, text=True)  # noqa: S603 - ours
     if done.returncode:
-        complaint = (done.stderr.strip() or "it says nothing").splitlines()[-1]
-        raise FashionError(f"python -m {module} {' '.join(words)} failed: {complaint}")
+        message = (done.stderr.strip() or "without a message").splitlines()[-1]
+        raise FashionError(f"python -m {module} {' '.join(words)} failed: {message}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -43,21 +51,17 @@ def busy_process() -> Iterator[None]:
 
 
 def need(path: Path, target: str) -> None:
-    """Raise FashionError, with the command that makes it, where a path is not here."""
+    """Raise FashionError, with the command that makes it, if a path is missing."""
     if not path.exists():
         raise FashionError(f"{path} is not here: make it with dvc repro {target}.")
 
 
 def machine() -> str:
     """The device, and the versions that matter, in words."""
-    import torch
-
-    from fashion.hardware import choose
-    from fashion.params import Params
-
     processor = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").is_file():
         names = [line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
         processor = names[0] if names else processor
-    chosen = choose(**Params.load().gpu.model_dump(exclude={"processes"})).why
+    gpu = Params.load().gpu
+    chosen = choose(gpu.device, gpu).why
     return f"{processor}, {chosen}, torch {torch.__version__}, Python {platform.python_version()}"

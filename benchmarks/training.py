@@ -5,82 +5,83 @@ import sys
 from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 from tqdm import tqdm
 
-from benchmarks.processes import RAW, alone, busy_process, machine, need
+from benchmarks.measuring import RAW
+from benchmarks.processes import alone, busy_process, machine, need, ours
 from fashion.files import read_json, write_json
-from fashion.params import Params
 from fashion.running.environment import MEMORY
+from fashion.settings.params import Params
 
 # Their requirements are in peers.txt; make peers makes it.
 PEERS = Path(".venv-peers/bin/python")
-# Column, module, contestant and environment: memory settings help the plain loop too, so that both are told apart.
-# What is ours sets its own.
-RUNS: dict[str, tuple[str, str, dict[str, str]]] = {
-    "plain loop": ("contestants", "plain", {}),
-    "plain loop, memory kept": ("contestants", "plain", MEMORY),
-    "Lightning": ("peers", "lightning", {}),
-    "Keras": ("peers", "keras", {}),
-    "engine": ("contestants", "engine", {}),
-    "data work": ("contestants", "data", {}),
-    "arithmetic": ("contestants", "floor", {}),
+# Column, module, contestant. The settings of memory help the plain loop too, so it is measured with and without them.
+RUNS = {
+    "plain loop": ("contestants", "plain"),
+    "plain loop, memory kept": ("contestants", "plain"),
+    "Lightning": ("peer_lightning", "lightning"),
+    "Keras": ("peer_keras", "tensorflow"),
+    "engine": ("contestants", "engine"),
+    "data work": ("contestants", "data"),
+    "arithmetic": ("contestants", "floor"),
+}
+# Environments other than an empty one, by column; `engine` and its parts have the project's own.
+ENVIRONMENTS = {
+    "plain loop, memory kept": MEMORY,
+    # The processors are compared.
+    "Keras": {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
 }
 KEYS = ["lenet5", "fcnn", "cnn", "conv4_pool2_bn", "convnet", "wide_dense", "alexnet"]
-# How long one measurement is to take in the engine, in seconds.
+# Seconds that one measurement of the engine takes.
 SECONDS = 1.5
 
 
-def training(
-    keys: Annotated[list[str] | None, typer.Argument(help=f"Keys of `models`; {', '.join(KEYS)} if none.")] = None,
-    rounds: Annotated[int, typer.Option(help="Measurements of each, interleaved.", min=1)] = 5,
-    busy: Annotated[
-        bool, typer.Option("--busy", help="Also measure next to a process that keeps a core busy.")
-    ] = False,
-    output: Annotated[Path, typer.Option(help="Where the figures go, as JSON.")] = Path("benchmarks/training.json"),
-) -> None:
-    """Time a training step of each architecture and print medians, spreads and ratios.
-
-    Batches of 128, Adam, no augmentation. Lightning and Keras take part once make peers has installed them. Rows
-    measured before on the same machine stay.
-    Example: python -m benchmarks training cnn alexnet
-    """
+def training(keys: list[str] | None, rounds: int, busy: bool, output: Path) -> None:
+    """Measure, write the figures and print them as tables."""
     need(RAW, "download")
-    params = Params.load()
-    runs = {name: run for name, run in RUNS.items() if run[0] != "peers" or PEERS.is_file()}
+    params, chosen = Params.load(), keys or KEYS
+    for key in chosen:
+        params.architecture(key)
+    runs = [name for name, (module, _) in RUNS.items() if not module.startswith("peer") or PEERS.is_file()]
     conditions = ["quiet", "busy"] if busy else ["quiet"]
     figures: dict[str, Any] = {"machine": machine(), "rounds": rounds, "milliseconds": {}}
-    # Ratios are of one row, so that rows may be of several runs on one machine.
+    # Each row has its own ratios, so rows may come from several runs on one machine.
     if output.is_file() and (before := read_json(output)) | {"milliseconds": {}} == figures:
         figures = before
-    total = len(keys or KEYS) * rounds * len(runs) * len(conditions)
-    with tqdm(total=total, unit="run", disable=None, leave=False) as bar:
-        for key in keys or KEYS:
-            params.architecture(key)
-            # A first, short measurement says how many steps fill the time.
-            first = alone("benchmarks.contestants", "engine", key, "5", environment={})
-            steps = max(5, int(SECONDS * 1e3 / first))
+    with tqdm(total=len(chosen) * rounds * len(runs) * len(conditions), unit="run", disable=None, leave=False) as bar:
+        for key in chosen:
+            # A first, short measurement tells how many steps fill the time.
+            steps = max(5, int(SECONDS * 1e3 / _measured("engine", key, 5)))
             times: dict[str, dict[str, list[float]]] = {when: {name: [] for name in runs} for when in conditions}
-            for _, (name, (module, contestant, environment)), when in product(range(rounds), runs.items(), conditions):
+            for _, name, when in product(range(rounds), runs, conditions):
                 bar.set_description(f"{key}: {name}, {when}")
-                python = str(PEERS) if module == "peers" else sys.executable
                 # A busy core makes some contestants dozens of times slower.
                 count = steps if when == "quiet" else max(5, steps // 4)
-                words = (f"benchmarks.{module}", contestant, key, str(count))
                 with busy_process() if when == "busy" else nullcontext():
-                    times[when][name].append(alone(*words, python=python, environment=environment))
+                    times[when][name].append(_measured(name, key, count))
                 bar.update()
             figures["milliseconds"][key] = times
             write_json(output, figures)
     typer.echo(table(figures))
 
 
+def _measured(name: str, key: str, steps: int) -> float:
+    """Milliseconds a step of a contestant."""
+    module, contestant = RUNS[name]
+    python = str(PEERS) if module.startswith("peer") else sys.executable
+    parts = ("engine", "data work", "arithmetic")
+    environment = ours() if name in parts else ENVIRONMENTS.get(name, {})
+    value: float = alone(f"benchmarks.{module}", contestant, key, str(steps), python=python, environment=environment)
+    return value
+
+
 def table(figures: dict[str, Any]) -> str:
     """Markdown: milliseconds a step, median (least to most), and the median as a multiple of the engine's.
 
-    Where there are figures of a busy machine, a second table has each as a multiple of its own quiet step too.
+    If there are figures of a busy machine, a second table also has each as a multiple of its own quiet step.
     """
     rows = figures["milliseconds"]
     rounds = f"Milliseconds a step: median (least to most) of {figures['rounds']} interleaved rounds"

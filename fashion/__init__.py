@@ -1,15 +1,8 @@
-"""Rebuild, train and judge published Fashion-MNIST classifiers; knows nothing of DVC or the command line."""
+"""Rebuild, train and judge published Fashion-MNIST classifiers; the library knows nothing of DVC or the command line.
 
-from collections.abc import Iterable
-from difflib import get_close_matches
+A package imports those above it in this list, and none below:
 
-
-class FashionError(Exception):
-    """A failure that its message explains in one sentence, cure included."""
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The known words, the closest one first where any is close: the end of an error message."""
-    words = list(known)
-    close = get_close_matches(word, words, n=1)
-    return f"did you mean {close[0]}?" if close else f"known: {', '.join(words)}."
+data: files, splits. settings: params.yaml, and what determines a training. networks: layers, weights, logits.
+training: the engine. judging: scores and comparisons. showing: pictures and pages. using: photos and other formats.
+running: processes, checkpoints and messages; no result depends on it.
+"""

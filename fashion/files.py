@@ -1,21 +1,20 @@
-"""Files that are there whole or not at all."""
+"""Files that are complete or absent."""
 
 import json
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from fashion import FashionError
+import pandas as pd
 
-if TYPE_CHECKING:
-    import pandas as pd
+from fashion.errors import FashionError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name beside it, then rename; its folder is made where needed.
+    """Write a file under a temporary name in its folder, which is made if needed, then rename it.
 
-    Raises FashionError where the file cannot be written; what was there before is there still.
+    Raises FashionError if the file cannot be written; what was there before is still there.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -30,11 +29,13 @@ def write_bytes(path: Path, content: bytes) -> None:
             Path(temporary).unlink()
             raise
     except OSError as error:
-        raise FashionError(f"{path} cannot be written ({error.strerror}): make room or mend its rights.") from None
+        raise FashionError(
+            f"{path} cannot be written ({error.strerror}): free some space or fix the permissions."
+        ) from None
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8, whole or not at all; its line ends stay as they are."""
+    """Write text as UTF-8 with its own line ends."""
     write_bytes(path, text.encode())
 
 
@@ -43,17 +44,17 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(_rounded(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_csv(path: Path, table: "pd.DataFrame") -> None:
+def write_csv(path: Path, table: pd.DataFrame) -> None:
     """Write a table without its index, the same bytes on every system."""
     write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
 def read_json(path: Path) -> Any:
-    """Read JSON; FashionError where it is none."""
+    """Read JSON; FashionError if the content is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise FashionError(f"{path} is no JSON ({error}): run dvc repro again.") from None
+        raise FashionError(f"{path} is not JSON ({error}): run dvc repro again.") from None
 
 
 def _rounded(content: Any) -> Any:

@@ -13,13 +13,13 @@ Result = TypeVar("Result")
 
 
 def cores() -> int:
-    """How many cores this process may use: its share, where torchrun started several processes on this machine."""
+    """The number of cores that this process may use: its share, if torchrun started several on this machine."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, count // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 
 def each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """The function of each item, in their order: the first by this thread, the others by one thread for each core."""
+    """The function's result for each item, in order: the first in this thread, the others in one thread a core."""
     first, *others = items
     futures = [_pool().submit(function, item) for item in others]
     try:
@@ -32,6 +32,6 @@ def each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Resu
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    # How many threads an operation takes is a setting of the thread that calls it, this one too.
+    # The number of threads for an operation is a setting of the thread that calls it, this one too.
     torch.set_num_threads(1)
     return ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,))

@@ -1,32 +1,133 @@
-"""The command line of the stages: python -m stages STAGE [KEY]."""
+"""The command line of the stages: python -m stages STAGE [KEY].
+
+A command loads its stage when it runs, and not before, so that --help answers at once.
+"""
+
+from typing import Annotated
 
 import typer
 
-from fashion.advice import explained
-from fashion.running.lifetime import end_when_told
-from stages import check, download, evaluate, leaderboard, report, results, samples, split, train
+from fashion.running import inputs
+from fashion.running.advice import explained
+from fashion.running.environment import prepare
+from fashion.running.lifetime import end_when_asked
+
+Name = Annotated[str, typer.Argument(help="A key of `models` or of `repeats`.", metavar="KEY")]
 
 
 def program(words: str) -> typer.Typer:
-    """A command line of several commands that shows its help when none is given."""
+    """A command line of several commands that shows its help if none is given."""
     return typer.Typer(help=words, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 app = program("The stages that DVC runs, one command each. Example: python -m stages train lenet5")
-for command in (
-    check.check,
-    download.download,
-    samples.samples,
-    split.split,
-    train.train,
-    evaluate.evaluate,
-    report.report,
-    leaderboard.leaderboard,
-    results.results,
-):
-    app.command(rich_help_panel="Stages")(command)
+
+
+@app.command()
+def check() -> None:
+    """Validate params.yaml, every architecture included, and write what the other stages depend on.
+
+    That is a description of each training, the fingerprint of each stage's code, and the counts of each split.
+    Example: python -m stages check
+    """
+    from stages.check import check
+
+    check()
+
+
+@app.command()
+def download() -> None:
+    """Copy or fetch the data set from the first source that has it right; keep files that are here and right.
+
+    Fashion-MNIST is part of the repository. FASHION_MNIST_MIRROR names a folder or URL to try first.
+    Example: FASHION_MNIST_MIRROR=~/fashion-mnist python -m stages download
+    """
+    from stages.download import download
+
+    download()
+
+
+@app.command()
+def samples() -> None:
+    """Draw three rows of training images of each class: plots/samples.png.
+
+    Example: python -m stages samples
+    """
+    from stages.samples import samples
+
+    samples()
+
+
+@app.command()
+def split() -> None:
+    """Draw the split of each architecture and write it as a table: index, label, part.
+
+    Example: python -m stages split
+    """
+    from stages.split import split
+
+    split()
+
+
+@app.command()
+def train(name: Name) -> None:
+    """Train an architecture as its description says, and keep the weights of its best validation epoch.
+
+    Best by accuracy, then by loss. Every epoch is logged under metrics/train.
+    Example: python -m stages train lenet5
+    """
+    prepare(inputs.gpu().kernels)
+    from stages.train import train
+
+    train(name)
+
+
+@app.command()
+def evaluate(name: Name) -> None:
+    """Evaluate the kept weights of a training, in full precision, without augmentation, and note its history.
+
+    Example: python -m stages evaluate lenet5
+    """
+    prepare(inputs.gpu().kernels)
+    from stages.evaluate import evaluate
+
+    evaluate(name)
+
+
+@app.command()
+def report() -> None:
+    """Report the architecture that `model` names: metrics/report.json, and plots with the page report.html.
+
+    Example: python -m stages report
+    """
+    from stages.report import report
+
+    report()
+
+
+@app.command()
+def leaderboard() -> None:
+    """Rank every evaluated architecture, next to its published numbers.
+
+    Example: python -m stages leaderboard
+    """
+    from stages.leaderboard import leaderboard
+
+    leaderboard()
+
+
+@app.command()
+def results() -> None:
+    """Write what all trainings show together: docs/results.md, and the mistakes that the best share: docs/missed.png.
+
+    Example: python -m stages results
+    """
+    from stages.results import results
+
+    results()
+
 
 if __name__ == "__main__":
     with explained():
-        end_when_told()
+        end_when_asked()
         app(prog_name="python -m stages")

@@ -1,47 +1,26 @@
-"""Stage leaderboard: every evaluated architecture beside its published numbers."""
+"""Stage leaderboard: every evaluated architecture, next to its published numbers."""
 
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
+import pandas as pd
 import typer
+
+from fashion.errors import FashionError
+from fashion.files import write_bytes, write_csv, write_json, write_text
+from fashion.judging.comparing import LEVEL, holm, mcnemar
+from fashion.judging.current import current, descriptions, sentence
+from fashion.settings.params import Params
+from fashion.showing import charts
+from fashion.showing.pages import render
 
 
 def leaderboard() -> None:
-    """Rank every evaluated architecture and set it beside its published numbers.
-
-    Example: python -m stages leaderboard
-    """
-    import pandas as pd
-
-    from fashion import FashionError, charts
-    from fashion.current import current, descriptions, sentence
-    from fashion.files import write_bytes, write_csv, write_json, write_text
-    from fashion.page import render
-    from fashion.params import Params
-
+    """Write the ranking as JSON, CSV, picture and page."""
     params = Params.load()
     found, left_out = current(descriptions())
-    rows = []
-    for key in params.models.keys() & found.keys():
-        scores = found[key]
-        repeats = [name for name, repeat in params.repeats.items() if repeat.model == key and name in found]
-        tests = pd.Series([found[name]["test"]["accuracy"] for name in repeats])
-        rows.append(
-            {
-                "model": key,
-                "split": scores["split"],
-                "parameters": scores["parameters"],
-                "training_flops": scores["training_flops"],
-                **{f"{part}_accuracy": scores[part]["accuracy"] for part in ("train", "validation", "test")},
-                "test_interval": scores["test"]["interval"],
-                "test_images": scores["test"]["images"],
-                "published": params.claims(key),
-                # With one seed there is no deviation.
-                "repeats": {"seeds": len(tests), "mean": tests.mean(), "deviation": tests.std()}
-                if len(tests) > 1
-                else {},
-            }
-        )
+    rows = [_row(params, key, found) for key in params.models.keys() & found.keys()]
     if note := sentence(left_out):
         typer.echo(note)
     if not rows:
@@ -50,15 +29,7 @@ def leaderboard() -> None:
     level = _level([row["model"] for row in rows])
     rows = [row | {"level_with": level[row["model"]]} for row in rows]
     write_json(Path("metrics/leaderboard.json"), {row["model"]: row for row in rows})
-    flat = [
-        row
-        | {
-            "test_interval": dict(zip(("low", "high"), row["test_interval"], strict=True)),
-            "level_with": " ".join(row["level_with"]),
-        }
-        for row in rows
-    ]
-    table = pd.json_normalize(flat, sep="_").round(6)
+    table = _table(rows)
     write_csv(Path("metrics/leaderboard.csv"), table)
     write_bytes(Path("plots/leaderboard.png"), charts.leaderboard(rows))
     page = render(
@@ -75,15 +46,31 @@ def leaderboard() -> None:
     typer.echo(table.to_string(index=False))
 
 
+def _row(params: Params, key: str, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """An architecture's scores, with the mean over its further seeds and what is published."""
+    scores = found[key]
+    repeats = [name for name, repeat in params.repeats.items() if repeat.model == key and name in found]
+    tests = pd.Series([found[name]["test"]["accuracy"] for name in repeats])
+    seeds = {"seeds": len(tests), "mean": tests.mean(), "deviation": tests.std()}
+    return {
+        "model": key,
+        "split": scores["split"],
+        "parameters": scores["parameters"],
+        "training_flops": scores["training_flops"],
+        **{f"{part}_accuracy": scores[part]["accuracy"] for part in ("train", "validation", "test")},
+        "test_interval": scores["test"]["interval"],
+        "test_images": scores["test"]["images"],
+        "published": params.claims(key),
+        # One seed has no deviation.
+        "repeats": seeds if len(tests) > 1 else {},
+    }
+
+
 def _level(keys: list[str]) -> dict[str, list[str]]:
-    """For each architecture those whose difference from it is no more than the test images' chance.
+    """For each architecture those that differ from it by no more than noise in the test images.
 
     McNemar's tests of all pairs on the predicted labels, corrected after Holm.
     """
-    import pandas as pd
-
-    from fashion.significance import LEVEL, holm, mcnemar
-
     tables = {key: pd.read_csv(f"metrics/predictions/{key}.csv") for key in keys}
     truth = tables[keys[0]]["truth"].to_numpy()
     predicted = {key: table["prediction"].to_numpy() for key, table in tables.items()}
@@ -91,3 +78,16 @@ def _level(keys: list[str]) -> dict[str, list[str]]:
     p_values = holm([mcnemar(truth, predicted[one], predicted[other]).p for one, other in pairs])
     equal = [pair for pair, p in zip(pairs, p_values, strict=True) if p >= LEVEL]
     return {key: [other for other in keys if (key, other) in equal or (other, key) in equal] for key in keys}
+
+
+def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """The rows without nested values."""
+    flat = [
+        row
+        | {
+            "test_interval": dict(zip(("low", "high"), row["test_interval"], strict=True)),
+            "level_with": " ".join(row["level_with"]),
+        }
+        for row in rows
+    ]
+    return pd.json_normalize(flat, sep="_").round(6)

@@ -1,118 +1,122 @@
-"""Stage report: the chosen model's headline numbers, plots and page, at paths that stay the same for every model."""
+"""Stage report: the chosen model's headline numbers, plots and page, at the same paths for every model."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import typer
+from numpy.typing import NDArray
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from torch import Tensor
+from fashion.data.datasets import DATASETS, FILES, SIDE
+from fashion.data.reading import read_idx
+from fashion.errors import FashionError
+from fashion.files import write_bytes, write_csv, write_json, write_text
+from fashion.judging.current import current
+from fashion.networks import weights
+from fashion.settings.description import FOLDER, Description
+from fashion.settings.params import Params
+from fashion.showing import charts
+from fashion.showing.pages import render
 
-# Tiles of the first layer that are shown, and images of each class.
+# The number of first-layer tiles to show, and of images of each class.
 FILTERS, SAMPLES = 96, 14
+# The dimensions of a convolution's weights: output, input, row, column.
+KERNELS = 4
 
 
 def report() -> None:
-    """Report the architecture that `model` names: metrics/report.json, and plots with the page report.html.
-
-    Example: python -m stages report
-    """
-    import numpy as np
-    import pandas as pd
-
-    from fashion import FashionError, charts, weights
-    from fashion.current import current
-    from fashion.data import CLASSES, FILES, read_idx
-    from fashion.description import FOLDER, Description
-    from fashion.files import write_bytes, write_csv, write_json, write_text
-    from fashion.page import render
-    from fashion.params import Params
-
+    """Write metrics/report.json and plots for the architecture that `model` names."""
     params = Params.load()
     key = params.model
     found, _ = current({key: Description.read(FOLDER / f"{key}.json")})
     if key not in found:
-        raise FashionError(f"{key} is not evaluated with today's settings and code: run dvc repro.")
-    scores = found[key]
-    classes = CLASSES[scores["dataset"]]
-    headline = {name: scores[name] for name in ("model", "split", "parameters")}
-    headline |= {f"{part}_accuracy": scores[part]["accuracy"] for part in ("train", "validation", "test")}
-    write_json(
-        Path("metrics/report.json"),
-        headline | {"test_loss": scores["test"]["loss"], "macro_f1": scores["test"]["macro_f1"]},
-    )
-
-    history = Path(f"metrics/history/{key}.csv")
-    labels = pd.read_csv(f"metrics/predictions/{key}.csv")
+        raise FashionError(f"{key} is not evaluated with the current settings and code: run dvc repro.")
+    scores, labels = found[key], pd.read_csv(f"metrics/predictions/{key}.csv")
     images = read_idx(Path("data/raw", FILES["test"][0]), 3)
-    write_bytes(Path("plots/curves.csv"), history.read_bytes())
-    write_csv(Path("plots/confusion.csv"), labels.map(classes.__getitem__))
-    write_csv(Path("plots/calibration.csv"), pd.DataFrame(scores["calibration"]))
-    write_bytes(Path("plots/mistakes.png"), charts.mistakes(images, scores["mistakes"], classes))
-
-    state, header = weights.load(Path(f"models/{key}.safetensors"))
-    numbers = range(len(classes))
-    samples = [images[labels["truth"] == number][:SAMPLES] for number in numbers]
-    counts = pd.crosstab(labels["truth"], labels["prediction"]).reindex(numbers, columns=numbers, fill_value=0)
-    page = render(
-        "report.html",
-        scores=scores,
-        classes=classes,
-        claims=params.claims(key),
-        source=params.published.get(key) if params.claims(key) else None,
-        dataset=scores["dataset"],
-        epochs=header["description"]["architecture"]["train"]["epochs"],
-        settings=_settings(header),
-        curves=[
-            charts.curves(pd.read_csv(history), scores["epoch"], quantity, label)
-            for quantity, label in (("accuracy", "accuracy"), ("loss", "cross-entropy, nats"))
-        ],
-        calibration=charts.calibration(scores["calibration"]),
-        confusion=counts.to_numpy().tolist(),
-        mistakes=[row | {"image": charts.sheet(255 - images[[row["index"]]], 1)} for row in scores["mistakes"]],
-        samples=charts.sheet(255 - np.concatenate(samples), SAMPLES),
-        filters=_filters(state, header["description"]["architecture"]["layers"]),
-    )
-    write_text(Path("plots/report.html"), page)
+    _write_headline(scores)
+    _write_plots(key, scores, labels, images)
+    write_text(Path("plots/report.html"), _page(params, scores, labels, images))
 
     low, high = scores["test"]["interval"]
     claim = params.claims(key).get("test_accuracy")
-    published = f"published {claim:.2%}" if claim else "no test accuracy published"
+    published = "no test accuracy published" if claim is None else f"published {claim:.2%}"
     typer.echo(
         f"{key}: test accuracy {scores['test']['accuracy']:.2%} ({low:.2%} to {high:.2%}), {published}; "
         "more in plots/report.html"
     )
 
 
-def _settings(header: dict[str, Any]) -> dict[str, Any]:
-    """All that determined the weights but the layers, nested names joined by points."""
-    import pandas as pd
+def _write_headline(scores: dict[str, Any]) -> None:
+    """The numbers that `dvc metrics` shows."""
+    headline = {name: scores[name] for name in ("model", "split", "parameters")}
+    headline |= {f"{part}_accuracy": scores[part]["accuracy"] for part in ("train", "validation", "test")}
+    headline |= {"test_loss": scores["test"]["loss"], "macro_f1": scores["test"]["macro_f1"]}
+    write_json(Path("metrics/report.json"), headline)
 
+
+def _write_plots(key: str, scores: dict[str, Any], labels: pd.DataFrame, images: NDArray[np.uint8]) -> None:
+    """What `dvc plots` shows."""
+    classes = DATASETS[scores["dataset"]].classes
+    write_bytes(Path("plots/curves.csv"), Path(f"metrics/history/{key}.csv").read_bytes())
+    write_csv(Path("plots/confusion.csv"), labels.map(classes.__getitem__))
+    write_csv(Path("plots/calibration.csv"), pd.DataFrame(scores["calibration"]))
+    write_bytes(Path("plots/mistakes.png"), charts.mistakes(images, scores["mistakes"], classes))
+
+
+def _page(params: Params, scores: dict[str, Any], labels: pd.DataFrame, images: NDArray[np.uint8]) -> str:
+    """The page about the chosen model."""
+    key, classes = params.model, DATASETS[scores["dataset"]].classes
+    state, header = weights.read(Path(f"models/{key}.safetensors"))
+    architecture, history = header["description"]["architecture"], pd.read_csv(f"metrics/history/{key}.csv")
+    numbers = range(len(classes))
+    samples = [images[labels["truth"] == number][:SAMPLES] for number in numbers]
+    counts = pd.crosstab(labels["truth"], labels["prediction"]).reindex(numbers, columns=numbers, fill_value=0)
+    return render(
+        "report.html",
+        scores=scores,
+        classes=classes,
+        claims=params.claims(key),
+        source=params.published.get(key) if params.claims(key) else None,
+        dataset=scores["dataset"],
+        epochs=architecture["train"]["epochs"],
+        settings=_settings(header),
+        curves=[
+            charts.curves(history, scores["epoch"], quantity, label)
+            for quantity, label in (("accuracy", "accuracy"), ("loss", "cross-entropy, nats"))
+        ],
+        calibration=charts.calibration(scores["calibration"]),
+        confusion=counts.to_numpy().tolist(),
+        mistakes=[row | {"image": charts.sheet(255 - images[[row["index"]]], 1)} for row in scores["mistakes"]],
+        samples=charts.sheet(255 - np.concatenate(samples), SAMPLES),
+        filters=_filters(state, architecture["layers"]),
+    )
+
+
+def _settings(header: dict[str, Any]) -> dict[str, Any]:
+    """Everything that determined the weights except the layers, with nested names joined by dots."""
     description = header["description"]
     architecture = {name: value for name, value in description["architecture"].items() if name != "layers"}
     ours = {"dataset": description["dataset"], "seed": description["seed"]}
     ours |= {name: header[name] for name in ("hardware", "torch")}
-    # Python's own values: NumPy's truth values are no booleans to the page.
+    # Python's own values: the page does not know NumPy's booleans.
     return {str(name): value for name, value in pd.json_normalize(architecture | ours).iloc[0].to_dict().items()}
 
 
-def _filters(state: "dict[str, Tensor]", layers: dict[str, Any]) -> dict[str, Any] | None:
-    """The first layer's weights as tiles, where each of its outputs sees a window of the image or all of it."""
-    from fashion.charts import filters
-    from fashion.data import SIDE
-
-    for layer in layers:
-        name = f"{layer}.weight"
-        if any(key.startswith(f"{layer}.") and tensor.dim() > 1 for key, tensor in state.items()):
-            if name not in state:
-                break
-            weights = state[name].float()
-            if weights.dim() == len("oihw") and weights.shape[1] == 1:
-                tiles = weights[:, 0]
-            elif weights.shape[1:] == (SIDE**2,):
-                tiles = weights.reshape(-1, SIDE, SIDE)
-            else:
-                break
-            shown = tiles[:FILTERS].numpy()
-            return {"name": name, "outputs": len(tiles), "shown": len(shown), "image": filters(shown)}
-    return None
+def _filters(state: dict[str, Tensor], layers: dict[str, Any]) -> dict[str, Any] | None:
+    """The weights of the first layer as tiles, if each of its outputs sees a window of the image or all of it."""
+    matrices = {name for name, tensor in state.items() if tensor.dim() > 1}
+    first = next((layer for layer in layers if any(name.startswith(f"{layer}.") for name in matrices)), None)
+    name = f"{first}.weight"
+    if name not in state:
+        return None
+    weight = state[name].float()
+    if weight.dim() == KERNELS and weight.shape[1] == 1:
+        tiles = weight[:, 0]
+    elif weight.shape[1:] == (SIDE**2,):
+        tiles = weight.reshape(-1, SIDE, SIDE)
+    else:
+        return None
+    shown = tiles[:FILTERS].numpy()
+    return {"name": name, "outputs": len(tiles), "shown": len(shown), "image": charts.filters(shown)}

@@ -1,18 +1,16 @@
-"""Stage samples: a picture of what is in the data set."""
+"""Stage samples: a picture of the data set."""
 
 from pathlib import Path
 
+from fashion.data.datasets import DATASETS
+from fashion.data.reading import read_part
+from fashion.files import write_bytes
+from fashion.settings.params import Params
+from fashion.showing import charts
+
 
 def samples() -> None:
-    """Draw three rows of training images of each class: plots/samples.png.
-
-    Example: python -m stages samples
-    """
-    from fashion import charts
-    from fashion.data import CLASSES, read_part
-    from fashion.files import write_bytes
-    from fashion.params import Params
-
+    """Draw plots/samples.png."""
     part = read_part(Path("data/raw"), "train")
-    picture = charts.samples(part.images, part.labels, CLASSES[Params.load().data.dataset])
-    write_bytes(Path("plots/samples.png"), picture)
+    classes = DATASETS[Params.load().data.dataset].classes
+    write_bytes(Path("plots/samples.png"), charts.samples(part.images, part.labels, classes))

@@ -1,23 +1,22 @@
-"""Stage split: which training images train and which validate."""
+"""Stage split: which training images train, and which validate."""
 
 from pathlib import Path
 
 import typer
 
+from fashion.data import splitting
+from fashion.data.reading import read_part
+from fashion.errors import FashionError
+from fashion.files import read_json, write_csv
+from fashion.settings.description import INPUTS
+from fashion.settings.params import PATH, UNDO
+
 
 def split() -> None:
-    """Draw each architecture's split and write its manifest: index, label, part.
-
-    Example: python -m stages split
-    """
-    from fashion import FashionError, splitting
-    from fashion.data import read_part
-    from fashion.files import read_json, write_csv
-    from fashion.params import PATH, UNDO
-
+    """Write data/splits/KEY.csv for each architecture."""
     labels = read_part(Path("data/raw"), "train").labels
     manifests = {}
-    for key, counts in read_json(Path("data/inputs/splits.json")).items():
+    for key, counts in read_json(INPUTS / "splits.json").items():
         try:
             manifests[key] = splitting.split(labels, **counts)
         except FashionError as error:

@@ -16,15 +16,17 @@ import pytest
 import torch
 from dvc.utils.serialize import modify_yaml
 
-from fashion import training, weights
-from fashion.advice import explained
-from fashion.data import CLASSES, Part, read_part, read_split
-from fashion.fetching import fetch
+from fashion.data.datasets import DATASETS
+from fashion.data.fetching import fetch
+from fashion.data.reading import Part, read_part, read_split
+from fashion.data.splitting import split
 from fashion.files import write_bytes, write_csv
-from fashion.hardware import choose
-from fashion.networks import build
-from fashion.params import Params
-from fashion.splitting import split
+from fashion.networks import weights
+from fashion.networks.building import build
+from fashion.running.advice import explained
+from fashion.settings.params import Params
+from fashion.training import engine
+from fashion.training.hardware import choose
 from tools.__main__ import app as tools
 
 ROOT = Path(__file__).parents[1]
@@ -64,10 +66,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     part = read_part(folder / "data/raw", "train")
     write_csv(folder / "data/splits/lenet5.csv", split(part.labels, **description.split.model_dump()))
     parts = read_split(folder / "data/splits/lenet5.csv", part)
-    numerics = description.gpu.model_dump() | {"precision": "fp32"}
-    run = training.begin(build(row.layers, row.init, 0), row, 0, choose(device="cpu", **numerics))
-    list(training.train(run, *parts))
-    header = {"description": description.model_dump(), "classes": CLASSES["digits"], "epoch": 5}
+    hardware = choose("cpu", description.gpu.model_copy(update={"precision": "fp32"}))
+    run = engine.begin(build(row.layers, row.init, 0), row, 0, hardware)
+    list(engine.train(run, *parts))
+    header = {"description": description.model_dump(), "classes": DATASETS["digits"].classes, "epoch": 5}
     content = weights.dumps(run.best, header)
     write_bytes(folder / "models/lenet5.safetensors", content)
     return folder

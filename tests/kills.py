@@ -32,7 +32,7 @@ def different(folder: Path, times: int, seed: int) -> tuple[int, int]:
         while not ended:
             output, ended = attempt(workspace, _moment(moments, whole, times - kills))
             kills += not ended
-            resumed += "goes on after epoch" in output
+            resumed += "resumes after epoch" in output
         found = results(workspace)
         wrong += sum(found.get(name) != content for name, content in expected.items()) + len(found.keys() - expected)
         print(f"{kills} kills, {resumed} trainings resumed, {wrong} files differ", flush=True)  # noqa: T201 - progress

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fashion.agreement import agreement
+from fashion.judging.comparing import agreement
 
 TRUTH = np.array([0, 0, 1, 1, 2, 2, 3, 3])
 PREDICTIONS = np.array(

@@ -14,10 +14,10 @@ from torch import nn
 from benchmarks import accuracy, pipeline, training
 from benchmarks.contestants import WARMUP, Clock, torchs
 from benchmarks.processes import alone
-from fashion import FashionError
-from fashion.fetching import fetch
-from fashion.networks import build
-from fashion.params import Params
+from fashion.data.fetching import fetch
+from fashion.errors import FashionError
+from fashion.networks.building import build
+from fashion.settings.params import Params
 from tests.conftest import ROOT
 
 
@@ -59,18 +59,18 @@ def test_a_race_ends_when_the_target_is_reached() -> None:
 def test_rows_of_the_same_machine_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An architecture measured again takes its row's place; on another machine all begins anew."""
+    """An architecture measured again takes its row's place; on another machine all starts again."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     (tmp_path / "data/raw").mkdir(parents=True)
     monkeypatch.setattr(training, "machine", lambda: "A box")
     for value, keys in ((1.0, ["lenet5", "cnn"]), (2.0, ["lenet5"])):
         monkeypatch.setattr(training, "alone", partial(lambda value, *_, **__: value, value))
-        training.training(keys, 2, output=Path("figures.json"))
+        training.training(keys, 2, busy=False, output=Path("figures.json"))
     rows = json.loads(Path("figures.json").read_text())["milliseconds"]
     assert {key: times["quiet"]["engine"] for key, times in rows.items()} == {"lenet5": [2.0, 2.0], "cnn": [1.0, 1.0]}
     monkeypatch.setattr(training, "machine", lambda: "Another box")
-    training.training(["cnn"], 2, output=Path("figures.json"))
+    training.training(["cnn"], 2, busy=False, output=Path("figures.json"))
     assert capsys.readouterr().out.splitlines()[-3].startswith("| `cnn` | 2 (2 to 2)")
     assert list(json.loads(Path("figures.json").read_text())["milliseconds"]) == ["cnn"]
 

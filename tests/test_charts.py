@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fashion import charts
+from fashion.showing import charts
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (300, 28, 28), dtype=np.uint8)

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from fashion import FashionError
+from fashion.errors import FashionError
 from fashion.running import checkpoints
-from fashion.running.checkpoints import KEPT, PATIENCE, VARIABLE, Checkpoint, identity, kept, parse
+from fashion.running.checkpoints import KEPT, PATIENCE, VARIABLE, Checkpoint, identity, opened, parse
 from tests import kills
 
 ONE, TWO = "1" * 64, "2" * 64
@@ -43,7 +43,7 @@ def said() -> list[str]:
 @contextmanager
 def killed(name: str = ONE, say: Callable[[str], object] = print) -> Iterator[Checkpoint]:
     """A training that ends early."""
-    with suppress(KeyboardInterrupt), kept(name, RESULT, say) as checkpoint:
+    with suppress(KeyboardInterrupt), opened(name, RESULT, say) as checkpoint:
         yield checkpoint
         raise KeyboardInterrupt
 
@@ -58,7 +58,7 @@ def left_behind(name: str = ONE) -> Path:
 def test_what_was_saved_comes_back(said: list[str]) -> None:
     """Tensors and values are there again, to the bit; nothing is said of it."""
     left_behind()
-    with kept(ONE, RESULT, said.append) as checkpoint:
+    with opened(ONE, RESULT, said.append) as checkpoint:
         tensors, values = parse(checkpoint.read() or b"")
     assert values == STATE[1]
     assert tensors.keys() == STATE[0].keys()
@@ -68,7 +68,7 @@ def test_what_was_saved_comes_back(said: list[str]) -> None:
 
 def finished(said: list[str]) -> None:
     """A training that wrote its result, which is gone again, as DVC deletes it before the stage runs once more."""
-    with kept(ONE, RESULT, said.append) as checkpoint:
+    with opened(ONE, RESULT, said.append) as checkpoint:
         checkpoint.save(lambda: STATE, last=True)
         RESULT.touch()
     RESULT.unlink()
@@ -87,7 +87,7 @@ def test_a_recorded_training_starts_over(root: Path, said: list[str], sign: Path
     finished(said)
     os.utime(root / ONE / "finished", (0, 0))
     sign.touch()
-    with kept(ONE, RESULT, said.append) as checkpoint:
+    with opened(ONE, RESULT, said.append) as checkpoint:
         assert checkpoint.read() is None
 
 
@@ -102,7 +102,7 @@ def test_a_recorded_training_goes_with_the_next_one(root: Path, said: list[str])
 
 def test_a_training_that_saved_nothing_leaves_nothing(root: Path, said: list[str]) -> None:
     """One that fails before its first save, or was killed there, takes no place among those that are kept."""
-    with pytest.raises(FashionError), kept(ONE, RESULT, said.append):
+    with pytest.raises(FashionError), opened(ONE, RESULT, said.append):
         raise FashionError("too little memory")
     assert list(root.iterdir()) == []
     for number in range(KEPT):
@@ -129,16 +129,16 @@ def test_a_damaged_checkpoint_is_told_and_not_loaded(said: list[str], damage: Ca
     """Cut off, changed in one bit, overwritten or replaced by noise: one sentence says that training starts over."""
     file = left_behind()
     file.write_bytes(damage(file.read_bytes()))
-    with kept(ONE, RESULT, said.append) as checkpoint:
+    with opened(ONE, RESULT, said.append) as checkpoint:
         assert checkpoint.read() is None
-    assert said == [f"{file} is damaged or of another training: this one starts from the beginning."]
+    assert said == [f"{file} is damaged or of another training: this one starts over."]
 
 
 def test_a_foreign_checkpoint_is_told_and_not_loaded(root: Path, said: list[str]) -> None:
     """Another training's file in this one's place is not taken for it."""
     left_behind(TWO)
     (root / TWO).rename(root / ONE)
-    with kept(ONE, RESULT, said.append) as checkpoint:
+    with opened(ONE, RESULT, said.append) as checkpoint:
         assert checkpoint.read() is None
     assert "of another training" in said[0]
 
@@ -148,9 +148,12 @@ def test_two_trainings_of_the_same_share_nothing(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(checkpoints, "GRACE", 0.1)
     with killed() as first:
         first.save(lambda: STATE)
-        with pytest.raises(FashionError, match="another process trains the very same"), kept(ONE, RESULT, said.append):
+        with (
+            pytest.raises(FashionError, match="another process is already running this training"),
+            opened(ONE, RESULT, said.append),
+        ):
             pass
-    with kept(ONE, RESULT, said.append) as third:
+    with opened(ONE, RESULT, said.append) as third:
         assert third.read() is not None
 
 
@@ -165,7 +168,7 @@ def test_only_so_many_are_kept(root: Path, said: list[str]) -> None:
         for number, name in enumerate(names):
             left_behind(name)
             os.utime(root / name, (number + 1, number + 1))
-        with kept(ONE, RESULT, said.append):
+        with opened(ONE, RESULT, said.append):
             left = {path.name for path in root.iterdir()}
     assert left == {"own work", "notes", TWO, ONE, *names[-KEPT + 1 :]}
 
@@ -189,7 +192,7 @@ def test_saving_is_seldom_enough(monkeypatch: pytest.MonkeyPatch, said: list[str
         now += 1
         return STATE
 
-    with kept(ONE, RESULT, said.append) as checkpoint:
+    with opened(ONE, RESULT, said.append) as checkpoint:
         for _ in range(100):
             checkpoint.save(state)
             now += 1
@@ -208,7 +211,7 @@ def test_a_full_disk_leaves_what_was_there(monkeypatch: pytest.MonkeyPatch, said
     with killed(ONE, said.append) as checkpoint, monkeypatch.context() as patch:
         patch.setattr("pathlib.Path.replace", full)
         checkpoint.save(lambda: STATE)
-    assert said == [f"no new checkpoint ({file}: [Errno 28] No space left on device); training goes on without."]
+    assert said == [f"no new checkpoint ({file}: [Errno 28] No space left on device); training continues without it."]
     assert file.read_bytes() == content
     assert {path.name for path in file.parent.iterdir()} == {"state", "lock"}
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from fashion.costs import flops
-from fashion.networks import build
-from fashion.params import Params
+from fashion.networks.building import build
+from fashion.networks.costs import flops
+from fashion.settings.params import Params
 
 DENSE = 784 * 512 + 512 * 256 + 256 * 10
 CONVOLUTIONS = 28 * 28 * 16 * 9 + 14 * 14 * 32 * 16 * 9

@@ -14,12 +14,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from torchvision import datasets
 
-from fashion import FashionError, fetching
-from fashion.data import Part, idx_bytes, read_idx, read_part, read_split
-from fashion.fetching import NAMES, UNCOMPRESSED, fetch
-from fashion.params import Params
-from fashion.splitting import split
+from fashion.data import fetching
+from fashion.data.datasets import DATASETS, NAMES, Dataset
+from fashion.data.fetching import fetch
+from fashion.data.reading import Part, idx_bytes, read_idx, read_part, read_split
+from fashion.data.splitting import split
+from fashion.errors import FashionError
+from fashion.settings.params import Params
 from tests.conftest import ROOT, Quiet, serving
 
 
@@ -30,20 +33,21 @@ def md5(content: bytes) -> str:
 
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with four small compressed files; what torchvision knows of fashion_mnist is theirs, and no web."""
+    """A folder with four small compressed files, which stand for fashion_mnist; its other sources do not exist."""
     folder = tmp_path / "published"
     folder.mkdir()
     rng = np.random.default_rng(0)
     arrays = [(20, 28, 28), (20,), (10, 28, 28), (10,)]
-    wanted = []
+    compressed, uncompressed = [], []
     for name, shape in zip(NAMES, arrays, strict=True):
         content = idx_bytes(rng.integers(0, 10, shape, dtype=np.uint8))
         packed = gzip.compress(content, mtime=0)
         (folder / f"{name}.gz").write_bytes(packed)
-        wanted.append(fetching.Wanted(name, md5(packed), md5(content)))
-    monkeypatch.setattr(fetching, "_published", lambda _: ([str(tmp_path / "nowhere")], wanted))
-    monkeypatch.setattr(fetching, "OURS", str(tmp_path / "ours"))
-    monkeypatch.setattr(fetching, "KERAS_COPIES", str(tmp_path / "keras"))
+        compressed.append(md5(packed))
+        uncompressed.append(md5(content))
+    sources = (str(tmp_path / "keras"), str(tmp_path / "nowhere"))
+    dataset = Dataset("Fashion", (), sources, tuple(compressed), tuple(uncompressed))
+    monkeypatch.setitem(DATASETS, "fashion_mnist", dataset)
     return folder
 
 
@@ -102,13 +106,13 @@ def test_a_source_that_fails_is_passed_over(
         source = {"unreachable": "http://127.0.0.1:9/", "no folder": "/no/such/folder"}.get(fault, f"{address}{fault}/")
         with pytest.raises(FashionError) as caught:
             list(fetch("fashion_mnist", raw, source))
-        monkeypatch.setattr(fetching, "KERAS_COPIES", str(published))
+        (tmp_path / "keras").symlink_to(published)
         lines = list(fetch("fashion_mnist", raw, source))
     message = str(caught.value)
     assert re.search(f"{re.escape(source)} \\(.*{re.escape(told)}.*\\); .*keras", message), message
     assert "FASHION_MNIST_MIRROR" in message
     assert "\n" not in message
-    assert lines == [f"{name}: from {published}" for name in NAMES]
+    assert lines == [f"{name}: from {tmp_path / 'keras'}" for name in NAMES]
     assert sorted(path.name for path in raw.iterdir()) == sorted(NAMES)
 
 
@@ -189,13 +193,22 @@ def test_without_a_source_every_failure_is_told(published: Path, tmp_path: Path)
     assert not (tmp_path / "raw").exists()
 
 
-@pytest.mark.parametrize("dataset", ["fashion_mnist", "mnist", "kmnist"])
-def test_every_data_set_is_known(dataset: str) -> None:
-    """Each has an address on the web and the sums of its four files, compressed."""
-    urls, wanted = fetching._published(dataset)
-    assert all(url.startswith("http") and url.endswith("/") for url in urls)
-    assert [file.name for file in wanted] == NAMES
-    assert all(re.fullmatch("[0-9a-f]{32}", file.compressed) for file in wanted)
+def test_every_data_set_has_ten_classes() -> None:
+    """Ten names, all different, for each data set."""
+    assert {name: len(set(dataset.classes)) for name, dataset in DATASETS.items()} == dict.fromkeys(DATASETS, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "published"),
+    [("fashion_mnist", datasets.FashionMNIST), ("mnist", datasets.MNIST), ("kmnist", datasets.KMNIST)],
+)
+def test_data_sets_are_torchvisions(name: str, published: type[datasets.MNIST]) -> None:
+    """Addresses and sums of the compressed files are those of torchvision."""
+    dataset = DATASETS[name]
+    assert dict(zip(NAMES, dataset.compressed, strict=True)) == {
+        file.removesuffix(".gz"): md5 for file, md5 in published.resources
+    }
+    assert set(published.mirrors) <= set(dataset.sources)
 
 
 def test_digits_need_no_network(digits: Part) -> None:
@@ -209,11 +222,11 @@ def test_digits_need_no_network(digits: Part) -> None:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", "is no IDX file"),
-        (b"\0\0\x08\x03" + b"\0\0\0\x02" * 3, "promises"),
-        (b"\0\0\x08\x03" + b"\xff\xff\xff\xff" * 3, "promises"),
-        (b"\0\0\x0d\x03" + b"\0\0\0\x01" * 3 + b"\0", "is no IDX file"),
-        (b"\0\0\x08\x01" + b"\0\0\0\x01" + b"\0", "is no IDX file of 3 dimensions"),
+        (b"", "is not an IDX file"),
+        (b"\0\0\x08\x03" + b"\0\0\0\x02" * 3, "states shape"),
+        (b"\0\0\x08\x03" + b"\xff\xff\xff\xff" * 3, "states shape"),
+        (b"\0\0\x0d\x03" + b"\0\0\0\x01" * 3 + b"\0", "is not an IDX file"),
+        (b"\0\0\x08\x01" + b"\0\0\0\x01" + b"\0", "is not an IDX file of 3 dimensions"),
     ],
 )
 def test_a_header_that_does_not_fit_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
@@ -224,7 +237,7 @@ def test_a_header_that_does_not_fit_is_refused(tmp_path: Path, content: bytes, e
         read_idx(path, 3)
 
 
-@pytest.mark.parametrize(("labels", "expected"), [([1, 2, 10], "a label of 10"), ([1, 2], "for 2 labels")])
+@pytest.mark.parametrize(("labels", "expected"), [([1, 2, 10], "a label 10"), ([1, 2], "for 2 labels")])
 def test_files_that_contradict_each_other_are_refused(tmp_path: Path, labels: list[int], expected: str) -> None:
     """Three images need three labels from 0 to 9."""
     for name, array in zip(NAMES[:2], (np.zeros((3, 28, 28), np.uint8), np.array(labels, np.uint8)), strict=True):
@@ -262,7 +275,7 @@ def test_the_seed_draws_the_split() -> None:
 @pytest.mark.parametrize("validation", [120, 5_880])
 def test_a_split_that_is_too_small_is_told(validation: int) -> None:
     """Two images cannot hold ten classes, whether they validate or are left over."""
-    with pytest.raises(FashionError, match="is impossible: either part, and what is left over"):
+    with pytest.raises(FashionError, match="is impossible: each part, and what is left over"):
         split(np.repeat(np.arange(10), 100), train=54_000, validation=validation, seed=0)
 
 
@@ -280,7 +293,7 @@ def test_a_split_that_is_too_small_is_told(validation: int) -> None:
 def test_a_manifest_of_something_else_is_refused(digits: Part, tmp_path: Path, text: str) -> None:
     """Missing columns, indices that are none or beyond the images: one sentence names the file."""
     (tmp_path / "split.csv").write_text(text)
-    with pytest.raises(FashionError, match=r"split\.csv is no split of these images"):
+    with pytest.raises(FashionError, match=r"split\.csv is not a split of these images"):
         read_split(tmp_path / "split.csv", digits)
 
 
@@ -335,11 +348,11 @@ def test_the_published_splits_never_drift(params: Params, real: Path, tmp_path: 
 
 
 def test_the_official_files_are_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a mirror the four files come from this repository, and have the sums that torchvision and we carry."""
+    """Without a mirror the four files come from this repository, and have the sums of the table."""
     monkeypatch.chdir(ROOT)
     lines = list(fetch("fashion_mnist", tmp_path, None))
     assert lines == [f"{name}: from data/fashion-mnist" for name in NAMES]
     sums = {name: md5((tmp_path / name).read_bytes()) for name in NAMES}
-    assert sums == UNCOMPRESSED["fashion_mnist"]
+    assert sums == dict(zip(NAMES, DATASETS["fashion_mnist"].uncompressed, strict=True))
     assert np.bincount(read_part(tmp_path, "train").labels).tolist() == [6_000] * 10
     assert np.bincount(read_part(tmp_path, "test").labels).tolist() == [1_000] * 10

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fashion import FashionError
+from fashion.errors import FashionError
 from fashion.files import write_csv, write_json
 from tests.conftest import Workspace
 from tools.diff import diff
@@ -263,7 +263,7 @@ def test_a_comment_on_github_holds_it(workspace: Workspace, capsys: pytest.Captu
     ("file", "content", "message"),
     [
         ("metrics/report.json", "{", "metrics/report.json is damaged, here or in that commit (Expecting"),
-        ("metrics/report.json", "[]", "metrics/report.json is damaged, here or in that commit (no mapping)"),
+        ("metrics/report.json", "[]", "metrics/report.json is damaged, here or in that commit (not a mapping)"),
         ("metrics/predictions/fcnn.csv", "truth,label\n1,1\n", "metrics/predictions/fcnn.csv is damaged"),
         ("metrics/predictions/fcnn.csv", "<<<<<<< ours\n", "metrics/predictions/fcnn.csv is damaged"),
         ("params.yaml", "model: [", "params.yaml is damaged"),

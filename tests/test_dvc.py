@@ -16,8 +16,8 @@ import psutil
 import pytest
 from numpy.typing import NDArray
 
-from fashion.page import percent
-from fashion.significance import LEVEL, mcnemar
+from fashion.judging.comparing import LEVEL, mcnemar
+from fashion.showing.pages import percent
 from tests.conftest import ROOT, Workspace
 
 if TYPE_CHECKING:
@@ -199,11 +199,11 @@ MY_NET = """
         ),
         ("params.yaml", "learning_rate: 0.002", "learning_rate: 0.003", {"train@cnn"}),
         ("params.yaml", "  batch_size: 128", "  batch_size: 64", {*TRAININGS, "report"}),
-        ("fashion/training.py", '"""The training engine', '"""The engine of training', set()),
-        ("fashion/layers.py", "# As torch.nn.Conv2d does", "# Like torch.nn.Conv2d", set()),
+        ("fashion/training/engine.py", '"""The training engine', '"""The engine of training', set()),
+        ("fashion/networks/layers.py", "# As in torch.nn.Conv2d", "# Like in torch.nn.Conv2d", set()),
         ("fashion/running/progress.py", "left", "to go", set()),
-        ("fashion/charts.py", "fontsize=8", "fontsize=9", {"report", "samples"}),
-        ("fashion/layers.py", "1.7159", "1.716", {*TRAININGS, "report"}),
+        ("fashion/showing/charts.py", "fontsize=8", "fontsize=9", {"report", "samples"}),
+        ("fashion/networks/layers.py", "1.7159", "1.716", {*TRAININGS, "report"}),
     ],
 )
 def test_a_change_runs_what_it_touches(
@@ -223,7 +223,7 @@ def test_a_change_runs_what_it_touches(
 
 def test_a_changed_chart_is_drawn_and_nothing_trained(workspace: Workspace) -> None:
     """After an edit of the charts the pictures are drawn again, and what does not show them stays."""
-    workspace.replace("fashion/charts.py", "fontsize=8", "fontsize=9")
+    workspace.replace("fashion/showing/charts.py", "fontsize=8", "fontsize=9")
     assert workspace.stages("repro") == ["check", "report", "samples"]
 
 
@@ -241,8 +241,8 @@ def test_a_change_of_order_retrains(workspace: Workspace) -> None:
 @pytest.mark.parametrize(
     ("layer", "told"),
     [
-        ("conv3: {Conv2d: {out_channels: 120, kernel_size: 5}}", ".conv3: Conv2d does not fit on (16, 4, 4)"),
-        ("conv3: {ConstantPad2d: {padding: 0, value: .inf}}", " has a number that is not finite"),
+        ("conv3: {Conv2d: {out_channels: 120, kernel_size: 5}}", ".conv3: Conv2d does not fit its input (16, 4, 4)"),
+        ("conv3: {ConstantPad2d: {padding: 0, value: .inf}}", " has a number that is NaN or infinite"),
     ],
 )
 def test_an_impossible_architecture_is_told(workspace: Workspace, layer: str, told: str) -> None:
@@ -325,15 +325,13 @@ def test_scores_of_other_settings_are_left_out(repeated: Workspace) -> None:
     )
     workspace.stages("repro", "check")
     output = workspace.run("dvc", "repro", "--single-item", BOARD, RESULTS)
-    note = (
-        "Left out, since their settings or code have changed since they were trained: fcnn, lenet5, lenet5-1, lenet5-2."
-    )
+    note = "their settings or code have changed since they were trained: fcnn, lenet5, lenet5-1, lenet5-2."
     assert note in output
     assert note in (workspace.folder / "plots/leaderboard.html").read_text()
     assert note in (workspace.folder / "docs/results.md").read_text()
     assert set(read(workspace, "metrics/leaderboard.json")) == {"cnn"}
     report = workspace.run(sys.executable, "-m", "stages", "report", fails=True)
-    assert report == "error: lenet5 is not evaluated with today's settings and code: run dvc repro.\n"
+    assert report == "error: lenet5 is not evaluated with the current settings and code: run dvc repro.\n"
 
 
 def test_git_alone_shows_results(workspace: Workspace) -> None:
@@ -361,7 +359,7 @@ def begun(workspace: Workspace, *command: str) -> "subprocess.Popen[str]":
     assert process.stdout
     for line in process.stdout:
         # The first epoch's state is saved before the second one's line.
-        if re.match(r"epoch +2/", line) or "goes on" in line:
+        if re.match(r"epoch +2/", line) or "resumes" in line:
             return process
     raise AssertionError("it ended before it had begun")
 
@@ -374,9 +372,11 @@ def test_a_training_ends_when_told(long: Workspace, told: signal.Signals) -> Non
     process.send_signal(told)
     output, _ = process.communicate(timeout=10)
     assert process.returncode == 1
-    assert re.fullmatch(r"error: lenet5: interrupted in epoch \d+; the same command goes on\.", output.splitlines()[-1])
+    assert re.fullmatch(
+        r"error: lenet5: interrupted in epoch \d+; the same command resumes the training\.", output.splitlines()[-1]
+    )
     assert "Traceback" not in output
-    assert "lenet5: goes on after epoch" in long.run(*command)
+    assert "lenet5: resumes after epoch" in long.run(*command)
 
 
 # A shell between dvc and its stages stays there (dash, Debian's sh) or gives way to the command (bash).
@@ -405,7 +405,7 @@ def test_a_killed_run_goes_on(
         training.wait(timeout=60)
 
     output = long.run("dvc", *command)
-    assert "lenet5: goes on after epoch" in output
+    assert "lenet5: resumes after epoch" in output
     if "--temp" in command:
         name = re.search(r"Ran experiment\(s\): (\S+)", output)
         assert name, output

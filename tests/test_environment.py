@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from fashion.kernels import VARIABLES
 from fashion.running.environment import MEMORY
+from fashion.settings.kernels import VARIABLES
 from tests.conftest import ROOT
 
 GLIBC = platform.libc_ver()[0] == "glibc"

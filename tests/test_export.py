@@ -1,6 +1,7 @@
 """python -m tools export: ONNX files that say what the network says, or none."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +13,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fashion import FashionError, exporting, weights
-from fashion.data import read_part
-from fashion.description import Layers, Pixels
-from fashion.exporting import agreement, onnx_bytes
-from fashion.images import logits
-from fashion.networks import LAYERS, build, load
-from fashion.params import Params
+from fashion.data.reading import read_part
+from fashion.errors import FashionError
+from fashion.networks import weights
+from fashion.networks.building import LAYERS, build
+from fashion.networks.inference import logits
+from fashion.networks.weights import load
+from fashion.settings.description import Layers, Pixels
+from fashion.settings.params import Params
+from fashion.using import exporting
+from fashion.using.exporting import check, onnx_bytes
 from tests.conftest import ROOT, Tool
 
 # On one worker: training takes longer than most tests.
@@ -65,7 +69,7 @@ def test_every_architecture_is_exported(params: Params, key: str) -> None:
     network = build(params.models[key].layers if key in KEYS else OTHERS, seed=1)
     network.train()
     content = onnx_bytes(network, PIXELS, {})
-    same, apart = agreement(content, IMAGES, reference(network))
+    same, apart = check(content, IMAGES, reference(network))
     assert same == len(IMAGES)
     assert apart < 1e-4
     run = session(content)
@@ -95,7 +99,9 @@ def test_a_file_says_what_it_is(inside: Path, tool: Tool) -> None:
     """It takes uint8 images in any number, gives probabilities and logits, and names model and classes."""
     code, output, errors = tool("export", "lenet5")
     assert (code, errors) == (0, "")
-    assert output.startswith("models/lenet5.onnx: predicts as the network does on 360 of 360 test images; logits of up")
+    assert output.startswith(
+        "models/lenet5.onnx: predicts the network's class for 360 of 360 test images; logits of up"
+    )
     run = session(inside / "models/lenet5.onnx")
     [given] = run.get_inputs()
     assert (given.name, given.type, given.shape) == ("images", "tensor(uint8)", ["n", 28, 28])
@@ -132,8 +138,8 @@ def test_a_wrong_file_is_not_written(inside: Path, tool: Tool, monkeypatch: pyte
     before = sorted(inside.rglob("*"))
     code, output, errors = tool("export", "lenet5")
     assert (code, output) == (1, "")
-    assert errors.startswith("error: as ONNX the network predicts the same on ")
-    assert "of 360 test images only" in errors
+    assert errors.startswith("error: as ONNX the network predicts the same class for only ")
+    assert "of 360 test images, and logits differ by up to" in errors
     assert (inside / "models/lenet5.onnx").read_text() == "of yesterday"
     assert sorted(inside.rglob("*")) == before
 
@@ -153,7 +159,7 @@ def test_ties_may_fall_either_way() -> None:
     """Where another class leads by no more than rounding the prediction differs and nothing is wrong."""
     content, expected = onnx_bytes(constant(), PIXELS, {}), np.ones((203, 10), np.float32)
     expected[7, 3] += 1e-6
-    same, apart = agreement(content, IMAGES, expected)
+    same, apart = check(content, IMAGES, expected)
     assert same == 202
     assert apart == pytest.approx(1e-6, rel=0.1)
 
@@ -163,8 +169,8 @@ def test_what_rounding_does_not_explain_is_wrong(value: float) -> None:
     """One logit that is off by a hundredth of the greatest is enough, whether or not it changes a prediction."""
     content, expected = onnx_bytes(constant(), PIXELS, {}), np.ones((203, 10), np.float32)
     expected[7, 3] = value
-    with pytest.raises(FashionError, match=r"predicts the same on 20[23] of 203 test images only"):
-        agreement(content, IMAGES, expected)
+    with pytest.raises(FashionError, match=r"predicts the same class for only 20[23] of 203 test images"):
+        check(content, IMAGES, expected)
 
 
 def test_probabilities_are_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,8 +178,8 @@ def test_probabilities_are_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
     network = build(CONSTANT)
     expected = reference(network)
     monkeypatch.setattr(torch, "softmax", lambda output, _: (-output).softmax(1))
-    with pytest.raises(FashionError, match="predicts the same on 0 of 203"):
-        agreement(onnx_bytes(network, PIXELS, {}), IMAGES, expected)
+    with pytest.raises(FashionError, match="predicts the same class for only 0 of 203"):
+        check(onnx_bytes(network, PIXELS, {}), IMAGES, expected)
 
 
 class Undecided(nn.Module):
@@ -193,14 +199,16 @@ def test_a_network_that_onnx_cannot_say_is_told() -> None:
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime", "onnxscript"])
-def test_missing_packages_are_told(inside: Path, tool: Tool, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
-    """Without the extra one is told how to install it."""
-    monkeypatch.setitem(sys.modules, package, None)
-    code, output, errors = tool("export", "lenet5")
-    assert (code, output) == (1, "")
-    assert errors.startswith(
-        f"error: {package} is not installed: .venv/bin/uv pip install --constraint requirements.lock"
+def test_missing_packages_are_reported(inside: Path, package: str) -> None:
+    """Without the extra the message says how to install it."""
+    code = (
+        f"import sys; sys.modules[{package!r}] = None; sys.argv[1:] = ['export', 'lenet5']; "
+        "from tools.__main__ import main; main()"
     )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    expected = f"error: {package} is not installed: .venv/bin/uv pip install --constraint requirements.lock"
+    assert done.stderr.startswith(expected)
     assert not (inside / "models/lenet5.onnx").exists()
 
 
@@ -208,10 +216,10 @@ def test_missing_weights_and_data_are_told(inside: Path, tool: Tool) -> None:
     """Without test images, without weights, or with weights that are no numbers there is no file but a sentence."""
     assert "models/alexnet.safetensors is not here" in tool("export", "alexnet")[2]
     path = inside / "models/lenet5.safetensors"
-    tensors, header = weights.load(path)
+    tensors, header = weights.read(path)
     tensors["conv1.bias"][0] = float("nan")
     path.write_bytes(weights.dumps(tensors, header))
-    assert "logits that are no finite numbers" in tool("export", "lenet5")[2]
+    assert "logits that are NaN or infinite" in tool("export", "lenet5")[2]
     (inside / "data/raw/t10k-images-idx3-ubyte").unlink()
     expected = "error: data/raw/t10k-images-idx3-ubyte is not here: dvc repro download makes it."
     assert tool("export", "lenet5") == (1, "", expected)

@@ -11,44 +11,42 @@ import pytest
 import torch
 from torch.nn import functional
 
-from fashion import FashionError
-from fashion.advice import explained
-from fashion.hardware import choose, place
-from fashion.networks import build
-from fashion.params import Params
+from fashion.errors import FashionError
+from fashion.networks.building import build
+from fashion.running.advice import explained
+from fashion.settings.description import Numerics
+from fashion.settings.params import Params
+from fashion.training.hardware import Hardware, choose, place
 
-PLAIN: dict[str, Any] = {
-    "device": "cpu",
-    "compile": False,
-    "channels_last": True,
-    "deterministic": True,
-    "lanes": 2,
-    "kernels": "portable",
-}
+PLAIN = Numerics(precision="fp32", compile=False, channels_last=True, deterministic=True, lanes=2, kernels="portable")
+
+
+def chosen(device: str = "cpu", **changes: Any) -> Hardware:
+    """The choice for a device and changed settings."""
+    return choose(device, PLAIN.model_copy(update=changes))
 
 
 def test_auto_takes_what_there_is() -> None:
     """`auto` ends in a device that works and a precision that it has, with the reason in words."""
-    chosen = choose(**PLAIN | {"device": "auto"}, precision="auto")
-    assert torch.ones(2, device=chosen.device).sum() == 2
-    assert chosen.precision in ("bf16", "fp32")
-    assert chosen.precision in chosen.why
+    hardware = chosen("auto", precision="auto")
+    assert torch.ones(2, device=hardware.device).sum() == 2
+    assert hardware.numerics.precision in ("bf16", "fp32")
+    assert hardware.numerics.precision in hardware.why
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_precision_is_what_layers_compute_in(precision: str, dtype: torch.dtype) -> None:
     """Under autocast a linear layer gives values of the precision."""
-    chosen = choose(**PLAIN, precision=precision)
-    with chosen.autocast():
+    with chosen(precision=precision).autocast():
         assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
 
 
 def test_what_determines_numbers_is_recorded() -> None:
     """The header's settings hold the choices, not the `auto`s."""
-    chosen = choose(**PLAIN, precision="auto")
-    assert chosen.settings() == {
+    settings = chosen(precision="auto").settings()
+    assert settings.pop("precision") in ("bf16", "fp32")
+    assert settings == {
         "device": "cpu",
-        "precision": chosen.precision,
         "channels_last": True,
         "compile": False,
         "deterministic": True,
@@ -59,17 +57,17 @@ def test_what_determines_numbers_is_recorded() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
 @pytest.mark.parametrize(
-    ("changes", "expected"),
+    ("device", "precision", "expected"),
     [
-        ({"device": "cuda"}, "gpu.device is cuda, which this machine or its torch lacks: set it to auto or cpu."),
-        ({"device": "cuda:3"}, "gpu.device is cuda:3, which"),
-        ({"precision": "fp16"}, "gpu.precision fp16 needs a CUDA device, not cpu: set it to auto."),
+        ("cuda", "fp32", "gpu.device is cuda, which this machine or its torch lacks: set it to auto or cpu."),
+        ("cuda:3", "fp32", "gpu.device is cuda:3, which"),
+        ("cpu", "fp16", "gpu.precision fp16 needs a CUDA device, not cpu: set it to auto."),
     ],
 )
-def test_what_is_not_there_is_told(changes: dict[str, str], expected: str) -> None:
+def test_what_is_not_there_is_reported(device: str, precision: str, expected: str) -> None:
     """A missing device and a precision that it lacks are one sentence with the cure."""
     with pytest.raises(FashionError) as caught:
-        choose(**{"precision": "fp32", **PLAIN, **changes})
+        chosen(device, precision=precision)
     assert expected in str(caught.value)
 
 
@@ -92,7 +90,7 @@ def test_a_missing_compiler_is_told() -> None:
     """Where torch.compile finds no compiler, the setting that asked for it is named."""
     code = """
 import torch
-from fashion.advice import explained
+from fashion.running.advice import explained
 network = torch.nn.Sequential(torch.nn.Linear(2, 2))
 network.compile()
 with explained():
@@ -130,7 +128,7 @@ def _out_of_gpu_memory() -> None:
         (
             "portable",
             {"avx2": True},
-            "portable kernels: without AVX512-BF16, so that bytes differ from those of processors with it",
+            "portable kernels: without AVX512-BF16, so bytes differ from those of processors with it",
         ),
     ],
 )
@@ -139,14 +137,14 @@ def test_what_the_processor_means_for_the_bytes_is_reported(
 ) -> None:
     """The reasons end with the kernels, what faster ones there are, and whether the bytes can be the committed ones."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor)
-    assert choose(**PLAIN | {"kernels": kernels}, precision="fp32").why.endswith(f", {expected}")
+    assert chosen(kernels=kernels).why.endswith(f", {expected}")
 
 
 @pytest.mark.parametrize("key", ["cnn", "alexnet", "conv4_pool2_bn"])
 def test_a_placed_network_is_the_network(params: Params, key: str) -> None:
     """What a device computes is, to the bit, what the layers in their own order give: values and gradients."""
     network, images = build(params.models[key].layers), torch.rand(4, 1, 28, 28)
-    placed = place(network, choose(**PLAIN, precision="fp32"))
+    placed = place(network, chosen())
     assert [type(layer) for layer in placed] != [type(layer) for layer in network]
     results = []
     for form in (network, placed):
@@ -165,7 +163,7 @@ def test_a_placed_network_is_the_network(params: Params, key: str) -> None:
 @pytest.mark.filterwarnings("ignore")  # torch's compiler has warnings of its own
 def test_compiling_changes_no_result(params: Params) -> None:
     """On the device at hand a compiled network has the logits and gradients of the network itself, to float order."""
-    hardware = choose(**PLAIN | {"compile": True, "device": "auto"}, precision="fp32")
+    hardware = chosen("auto", compile=True)
     network, images = build(params.models["lenet5"].layers), torch.rand(4, 1, 28, 28, device=hardware.device)
     placed = place(network, hardware)
     results = []

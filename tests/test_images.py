@@ -1,16 +1,24 @@
-"""Selection, augmentation and scaling, against the operations that they stand for."""
+"""Selection, augmentation, scaling and logits, against the operations that they stand for."""
+
+from typing import Any
 
 import torch
 
-from fashion.images import augmented, logits, scaled, views
+from fashion.networks.inference import logits, scaled
+from fashion.settings.description import Augment
+from fashion.training.augmentation import augmented, views
 
 IMAGES = torch.randint(0, 256, (40, 28, 28), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
-def varied(count: int, *, flip: bool = False, shift: int = 0, erase: int = 0, seed: int = 0) -> torch.Tensor:
+def picked(images: torch.Tensor, index: list[int], augment: Augment, seed: int = 0) -> torch.Tensor:
+    """The images at these indices, varied."""
+    return augmented(views(images, augment), torch.tensor(index), augment, torch.Generator().manual_seed(seed))
+
+
+def varied(count: int, *, seed: int = 0, **settings: Any) -> torch.Tensor:
     """The first image, varied `count` times."""
-    index = torch.zeros(count, dtype=torch.int64)
-    return augmented(views(IMAGES, flip, shift), index, flip, erase, torch.Generator().manual_seed(seed))
+    return picked(IMAGES, [0] * count, Augment(**settings), seed)
 
 
 def moved(image: torch.Tensor, down: int, right: int) -> torch.Tensor:
@@ -31,9 +39,7 @@ def test_scaling_is_linear() -> None:
 
 def test_without_augmentation_images_are_picked_as_they_are() -> None:
     """An index picks those images, in that order."""
-    index = torch.tensor([3, 1, 39])
-    picked = augmented(views(IMAGES, False, 0), index, False, 0, torch.Generator())
-    assert torch.equal(picked, IMAGES[index])
+    assert torch.equal(picked(IMAGES, [3, 1, 39], Augment()), IMAGES[[3, 1, 39]])
 
 
 def test_flipping_mirrors_every_second_image() -> None:
@@ -61,8 +67,7 @@ def test_shifting_reaches_every_place_alike() -> None:
 def test_erasing_blanks_a_square_that_may_cross_the_edge() -> None:
     """What is blanked is one square of the given side, cut off by the image's edges, anywhere."""
     light = torch.full((1, 28, 28), 255, dtype=torch.uint8)
-    index, generator = torch.zeros(3000, dtype=torch.int64), torch.Generator().manual_seed(0)
-    images = augmented(views(light, False, 0), index, False, 6, generator)
+    images = picked(light, [0] * 3000, Augment(erase=6))
     blank = images == 0
     heights, widths = blank.any(2).sum(1), blank.any(1).sum(1)
     assert torch.equal(blank.sum((1, 2)), heights * widths)
@@ -80,8 +85,8 @@ def test_augmentation_leaves_the_images_as_they_are() -> None:
 
 def test_a_batch_is_picked_in_order_whatever_is_drawn() -> None:
     """With mirroring and shifting each place of a batch shows the image that the index names there."""
-    index = torch.tensor([7, 0, 39, 7])
-    batch = augmented(views(IMAGES, True, 1), index, True, 0, torch.Generator().manual_seed(0))
+    index = [7, 0, 39, 7]
+    batch = picked(IMAGES, index, Augment(flip=True, shift=1))
     for image, number in zip(batch, index, strict=True):
         faces = (IMAGES[number], IMAGES[number].flip(1))
         assert any(torch.equal(image, moved(face, y, x)) for face in faces for y in (-1, 0, 1) for x in (-1, 0, 1))

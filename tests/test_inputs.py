@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from fashion.fingerprint import LEFT_OUT, closure, stripped
+from fashion.settings.fingerprint import LEFT_OUT, closure, stripped
 from tests.conftest import ROOT, Workspace
 
 SOURCE = '''\
@@ -101,7 +101,12 @@ def test_what_is_left_is_the_code() -> None:
 def test_a_fingerprint_is_of_all_that_is_imported() -> None:
     """Training depends on layers and engine, not on charts, nor on what only runs or resumes it."""
     files = {str(file.relative_to(ROOT)) for file in closure(ROOT / "stages/train.py")}
-    assert {"stages/train.py", "fashion/training.py", "fashion/layers.py", "fashion/data.py"} <= files
+    assert {
+        "stages/train.py",
+        "fashion/training/engine.py",
+        "fashion/networks/layers.py",
+        "fashion/data/reading.py",
+    } <= files
     assert not {file for file in files if re.search("charts|params|running|scores|evaluate", file)}
 
 
@@ -166,7 +171,7 @@ def source(path: str) -> Path:
     [
         ("params.yaml", "seed: 0\n\n", "seed: 7\n\n"),
         ("params.yaml", "      tanh4: Tanh\n      logits: {Linear: {out_features: 10}}\n", SWAPPED),
-        ("fashion/training.py", "momentum=0.9", "momentum=0.8"),
+        ("fashion/training/recipe.py", "momentum=0.9", "momentum=0.8"),
     ],
 )
 def test_a_training_of_other_settings_or_code_is_refused(
@@ -176,7 +181,7 @@ def test_a_training_of_other_settings_or_code_is_refused(
     workspace = opened[0].copy(tmp_path / "project")
     workspace.replace(file, old, new)
     output = workspace.run(sys.executable, "-m", "stages", "train", "lenet5", fails=True)
-    expected = "data/inputs/train/lenet5.json has other settings or code than today's: run dvc repro check first."
+    expected = "data/inputs/train/lenet5.json is out of date: run dvc repro check first."
     assert output == f"error: {expected}\n"
 
 

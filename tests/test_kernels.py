@@ -7,25 +7,25 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fashion.networks import build
-from fashion.params import Params
+from fashion.networks.building import build
+from fashion.settings.params import Params
 from tests.conftest import ROOT
 
 # One training step of each architecture, in the precision that this processor takes.
 STEPS = """
-from fashion.params import Params
+from fashion.settings.params import Params
 from fashion.running.environment import prepare
 params = Params.load()
 prepare(params.gpu.kernels)
 
 import numpy as np
-from fashion.data import Part
-from fashion.hardware import choose
-from fashion.networks import build
-from fashion.training import begin, train
+from fashion.data.reading import Part
+from fashion.training.hardware import choose
+from fashion.networks.building import build
+from fashion.training.engine import begin, train
 
 part = Part(np.zeros((8, 28, 28), np.uint8), np.arange(8))
-hardware = choose(device="cpu", **params.gpu.model_dump(exclude={"device", "processes"}))
+hardware = choose("cpu", params.gpu)
 for key, row in params.models.items():
     print("architecture", key, flush=True)
     recipe = row.train.model_copy(update={"epochs": 1, "batch_size": 8})

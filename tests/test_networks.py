@@ -8,9 +8,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fashion import FashionError, weights
-from fashion.description import Description
-from fashion.layers import (
+from fashion.errors import FashionError
+from fashion.networks import weights
+from fashion.networks.building import build, count, summarise
+from fashion.networks.layers import (
     AvgPool2d,
     CodeDistance,
     Conv2d,
@@ -20,8 +21,9 @@ from fashion.layers import (
     ScaledTanh,
     Subsampling,
 )
-from fashion.networks import build, count, load, summarise
-from fashion.params import Params
+from fashion.networks.weights import load
+from fashion.settings.description import Description
+from fashion.settings.params import Params
 from tests.conftest import ROOT
 
 KEYS = list(Params.load(ROOT / "params.yaml").models)
@@ -105,7 +107,7 @@ def test_the_same_weights_give_the_same_file(params: Params) -> None:
     assert weights.dumps(network.state_dict(), {"b": 1, "a": 2}) == plain
 
 
-@pytest.mark.parametrize(("content", "expected"), [(None, "is not here"), (b"PK\3\4" * 20, "no weights file")])
+@pytest.mark.parametrize(("content", "expected"), [(None, "is not here"), (b"PK\3\4" * 20, "not a weights file")])
 def test_a_file_that_holds_no_weights_is_told(tmp_path: Path, content: bytes | None, expected: str) -> None:
     """A missing or foreign file is refused in one sentence."""
     path = tmp_path / "weights.safetensors"
@@ -390,9 +392,15 @@ def test_codes_are_far_apart_and_the_nearest_wins() -> None:
         ({"a": ("Linear", {"out_features": 0})}, "layers.a: Linear does not"),
         ({"a": ("MaxPool2d", {"kernel_size": 2, "return_indices": True})}, "layers.a: MaxPool2d does not fit"),
         ({"a": ("Flatten", {"start_dim": 0})}, "layers.a: Flatten does not fit"),
-        ({"train": ("Flatten", {})}, "layers.train: torch uses this name itself"),
-        ({"a": ("Conv2d", {"out_channels": 4, "kernel_size": 29})}, "layers.a: Conv2d does not fit on (1, 28, 28)"),
-        ({"a": ("Flatten", {}), "b": ("MaxPool2d", {"kernel_size": 2})}, "layers.b: MaxPool2d does not fit on (784,)"),
+        ({"train": ("Flatten", {})}, "layers.train: torch itself uses this name"),
+        (
+            {"a": ("Conv2d", {"out_channels": 4, "kernel_size": 29})},
+            "layers.a: Conv2d does not fit its input",
+        ),
+        (
+            {"a": ("Flatten", {}), "b": ("MaxPool2d", {"kernel_size": 2})},
+            "layers.b: MaxPool2d does not fit its input",
+        ),
         ({"a": ("Flatten", {})}, "layers.a gives (784,) values an image; the last must give 10."),
         ({"a": ("Linear", {"out_features": -1})}, "layers.a: Linear does not take"),
         ({"a": ("Dropout", {"p": 2})}, "layers.a: Dropout does not take"),
@@ -402,7 +410,7 @@ def test_codes_are_far_apart_and_the_nearest_wins() -> None:
         ({"a": ("Residual", {"layers": BODY, "repeat": 0})}, "layers.a: Residual repeats 0 times"),
         ({"a": ("Residual", {"layers": {"A.b": "ReLU"}})}, "layers.a.layers.A.b is 'A.b': String should match"),
         ({"a": ("Residual", {"layers": {"b": "Conv2"}})}, "layers.a.layers.b: there is no layer 'Conv2'"),
-        ({"a": ("Residual", {"layers": {"b": "Flatten"}})}, "layers.a: its layers make (784,) of (1, 28, 28)"),
+        ({"a": ("Residual", {"layers": {"b": "Flatten"}})}, "layers.a: its layers turn (1, 28, 28) into (784,)"),
     ],
 )
 def test_impossible_layers_are_told(layers: dict[str, tuple[str, dict[str, object]]], expected: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from fashion.page import percent, render, short
+from fashion.showing.pages import percent, render, short
 from tests.conftest import ROOT
 
 PYTHON = ROOT / ".venv-slow/bin/python"

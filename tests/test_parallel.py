@@ -117,24 +117,26 @@ def test_a_killed_process_ends_all_and_the_training_goes_on(workspace: Workspace
     workers[rank].kill()
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    told = f"error: process {rank} was killed; the same command goes on after the last checkpoint."
+    told = f"error: process {rank} was killed; the same command resumes from the last checkpoint."
     assert output.splitlines()[-1] == told
     assert "Traceback" not in output
-    assert "goes on after epoch" in workspace.run(*command("lenet5"))
+    assert "resumes after epoch" in workspace.run(*command("lenet5"))
     whole.run(*command("lenet5"))
     weights = "models/lenet5.safetensors"
     assert (workspace.folder / weights).read_bytes() == (whole.folder / weights).read_bytes()
 
 
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT], ids=lambda told: str(told.name))
-def test_all_end_when_told(workspace: Workspace, told: signal.Signals) -> None:
+def test_all_end_when_asked(workspace: Workspace, told: signal.Signals) -> None:
     """Ctrl-C and SIGTERM end every process, with one sentence."""
     epochs(workspace, 60)
     process, workers = begun(workspace)
     process.send_signal(told)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 1
-    assert re.fullmatch(r"error: lenet5: interrupted in epoch \d+; the same command goes on\.", output.splitlines()[-1])
+    assert re.fullmatch(
+        r"error: lenet5: interrupted in epoch \d+; the same command resumes the training\.", output.splitlines()[-1]
+    )
     assert output.count("error") == 1
     assert "Traceback" not in output
     assert not any(worker.is_running() for worker in workers)
@@ -154,10 +156,10 @@ def test_an_order_to_end_is_not_lost_in_a_finalizer(workspace: Workspace) -> Non
     """Where SIGTERM comes while an object is finalized the process ends all the same, and prints no traceback."""
     program = """
 import os, signal, time
-from fashion.running.lifetime import end_when_told
+from fashion.running.lifetime import end_when_asked
 class Closing:
     def __del__(self): os.kill(os.getpid(), signal.SIGTERM); time.sleep(0)
-end_when_told()
+end_when_asked()
 try:
     Closing()
     time.sleep(60)

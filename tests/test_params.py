@@ -7,9 +7,9 @@ import pytest
 from dvc.utils.serialize import modify_yaml
 from pydantic import ValidationError
 
-from fashion import FashionError
-from fashion.advice import dangling, sentence
-from fashion.params import Params
+from fashion.errors import FashionError
+from fashion.running.advice import sentence
+from fashion.settings.params import Params
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text()
@@ -21,11 +21,12 @@ def told(tmp_path: Path, old: str, new: str) -> str:
     assert old in TEXT
     path.write_text(TEXT.replace(old, new, 1))
     try:
-        return dangling(Params.load(path)) or "nothing"
+        Params.load(path)
     except ValidationError as error:
         return sentence(error)
     except FashionError as error:
         return str(error).replace(str(path), "params.yaml")
+    return "nothing"
 
 
 @pytest.mark.parametrize(
@@ -36,7 +37,11 @@ def told(tmp_path: Path, old: str, new: str) -> str:
         ("seed: 0", "seed: zero", "seed is 'zero': it must be a valid integer."),
         ("seed: 0", "seed: true", "seed is True: it must be a valid integer."),
         ("model: lenet5", "model: lenet", "model names 'lenet', which does not exist: did you mean lenet5?"),
-        ("dataset: fashion_mnist", "dataset: fashion", "data.dataset is 'fashion': did you mean fashion_mnist?"),
+        (
+            "dataset: fashion_mnist",
+            "dataset: fashion",
+            "data.dataset is 'fashion': it must be one of fashion_mnist, mnist, kmnist, digits.",
+        ),
         ("batch_size: 128", "batchsize: 128", "train.batchsize is not a setting: did you mean batch_size?"),
         ("batch_size: 128", "batch_size: 0", "train.batch_size is 0: it must be greater than 0."),
         ("optimizer: adamw", "optimizer: adamx", "train.optimizer is 'adamx': did you mean adam?"),
@@ -63,8 +68,8 @@ def told(tmp_path: Path, old: str, new: str) -> str:
         ),
         ("split: holdout_6k", "split: holdout_7k", "models.lenet5.split names 'holdout_7k'"),
         ("tanh1: Tanh", "tanh1: [Tanh]", "models.lenet5.layers.tanh1 is ['Tanh']: it must be a layer's class"),
-        ("  lenet5:\n    split", "  LeNet-5:\n    split", "models.LeNet-5 is no name: lower-case letters"),
-        ("  lenet5:\n    split", "  5:\n    split", "models.5 is no name: lower-case letters"),
+        ("  lenet5:\n    split", "  LeNet-5:\n    split", "models.LeNet-5 is not a valid name: use lower-case"),
+        ("  lenet5:\n    split", "  5:\n    split", "models.5 is not a valid name: use lower-case"),
         ("    split: holdout_6k", "    splt: holdout_6k", "models.lenet5.splt is not a setting: did you mean split?"),
         ("train: 54000", "train: 54001", "splits.holdout_6k is"),
         ("lenet5-1: {model: lenet5", "lenet5-1: {model: lenet", "repeats.lenet5-1.model names 'lenet', which does not"),
@@ -73,8 +78,8 @@ def told(tmp_path: Path, old: str, new: str) -> str:
         ("like: cnn", "like: fcnn_published", "models.cnn_published.like names 'fcnn_published', which is itself like"),
         ("like: fcnn", "like: fcnn_published", "models.fcnn_published.like names 'fcnn_published', which is itself"),
         ("like: fcnn", "like: [cnn]", "models.fcnn_published.like names ['cnn'], which does not exist: "),
-        ("model: lenet5", "model: [", ", line 10, is no YAML: "),
-        ("seed: 0", "seed: 0\nseed: 1", ", line 9, is no YAML: "),
+        ("model: lenet5", "model: [", ", line 10, is not YAML: "),
+        ("seed: 0", "seed: 0\nseed: 1", ", line 9, is not YAML: "),
         (TEXT, "", "the file is None: it must be a valid dictionary"),
         (TEXT, "models: 3\ntrain: {}\n", "model is missing."),
     ],
@@ -88,8 +93,7 @@ def test_a_wrong_setting_is_told_in_one_sentence(tmp_path: Path, old: str, new: 
 
 
 def test_the_settings_are_right(params: Params) -> None:
-    """The committed file is valid and every name in it refers to something."""
-    assert dangling(params) is None
+    """The committed file is valid, every name in it refers to something, and all architectures are there."""
     assert len(params.models) >= 15
 
 

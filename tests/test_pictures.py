@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from fashion import FashionError
-from fashion.data import SIDE, Part, read_part
-from fashion.fetching import fetch
-from fashion.pictures import Grey, files, prepared, read
+from fashion.data.datasets import SIDE
+from fashion.data.fetching import fetch
+from fashion.data.reading import Part, read_part
+from fashion.errors import FashionError
+from fashion.using.pictures import Grey, files, prepared, read
 
 # The corners of an ankle boot in a square of 100.
 BOOT = [(20, 10), (55, 10), (55, 55), (85, 65), (90, 85), (18, 85)]
@@ -214,12 +215,12 @@ def forged(width: int, height: int) -> bytes:
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (b"", "is no image of a kind that is read here"),
-        (b"what is this", "is no image of a kind"),
+        (b"", "is not an image in a supported format"),
+        (b"what is this", "is not an image in"),
         # Pillow would start Ghostscript.
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\nshowpage\n", "is no image of a kind"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\nshowpage\n", "is not an image in"),
         (forged(300, 300), "cannot be read"),
-        (forged(0, 0), "is no image"),
+        (forged(0, 0), "is not an image"),
         (forged(10_000, 10_000), "has more than 89,478,485 pixels"),
         (forged(30_000, 30_000), "has more than 89,478,485 pixels"),
         (forged(2**31 - 1, 2**31 - 1), "has more than 89,478,485 pixels"),
@@ -241,7 +242,7 @@ def test_half_a_file_is_told(tmp_path: Path, ending: str) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (90, 90), dtype=np.uint8)
     path = saved(tmp_path, Image.fromarray(noise), ending)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-    with pytest.raises(FashionError, match=rf"picture\.{ending} cannot be read \(.*\): save it anew"):
+    with pytest.raises(FashionError, match=rf"picture\.{ending} cannot be read \(.*\): save it again"):
         read(path)
 
 

@@ -11,10 +11,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from benchmarks.__main__ import app as benchmarks
-from fashion.description import Description
-from fashion.fingerprint import closure, imports
-from fashion.networks import build, count
-from fashion.params import Params
+from fashion.networks.building import build, count
+from fashion.settings.description import Description
+from fashion.settings.fingerprint import imports
+from fashion.settings.params import Params
 from stages.__main__ import app as stages
 from tests.conftest import ROOT
 from tools.__main__ import app as tools
@@ -87,23 +87,42 @@ def test_a_stage_is_a_file_and_a_command() -> None:
 def test_imports_run_one_way(path: Path) -> None:
     """The library imports neither stages nor tools nor what drives them; a stage imports no other stage."""
     folder = path.relative_to(ROOT).parts[0]
-    names = imported(path)
-    tops = {name.split(".")[0] for name in names}
+    tops = {name.split(".")[0] for name in imported(path)}
     if folder == "fashion":
-        assert not tops & {"stages", "tools", "typer", "dvc", "dvclive"}
+        assert not tops & {"stages", "tools", "benchmarks", "typer", "dvc", "dvclive"}
     elif path.name != "__main__.py":
         assert not tops & {"stages", "tools"}
 
 
-def test_the_library_has_levels() -> None:
-    """No import inside the library goes round in a circle, and nothing but `running` itself imports `running`."""
-    graph = {
-        path: {file for file in closure(path) if file != path}
-        for path in MODULES
-        if path.is_relative_to(ROOT / "fashion") and path.name != "__init__.py"
-    }
-    assert [path for path, below in graph.items() if any(path in graph.get(file, ()) for file in below)] == []
-    assert [path for path in graph if path.parent.name != "running" and "fashion.running" in imported(path)] == []
+# Each imports those before it; those in one line do not import each other.
+ORDER = [
+    {"errors"},
+    {"files", "threads"},
+    {"data"},
+    {"settings"},
+    {"networks"},
+    {"training"},
+    {"judging"},
+    {"showing", "using"},
+    {"running"},
+]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_packages_of_the_library_are_ordered(path: Path) -> None:
+    """A package of the library imports itself and those before it, and every package has its place."""
+    if path.is_relative_to(ROOT / "fashion") and path != ROOT / "fashion/__init__.py":
+        ranks = {name: rank for rank, names in enumerate(ORDER) for name in names}
+        own = path.relative_to(ROOT / "fashion").with_suffix("").parts[0]
+        used = {name.split(".")[1] for name in imported(path) if name.startswith("fashion.")} - {own}
+        assert {name for name in used if ranks[name] >= ranks[own]} == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_functions_are_short(path: Path) -> None:
+    """No function has more than 40 lines."""
+    functions = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef))
+    assert [one.name for one in functions if (one.end_lineno or 0) - one.lineno >= 40] == []
 
 
 def python(code: str) -> str:
@@ -111,13 +130,16 @@ def python(code: str) -> str:
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
-def test_imports_are_silent_and_light() -> None:
-    """Importing any module prints nothing; charts, scores and the command lines bring no torch with them."""
-    light = python(
-        "import sys, fashion.charts, fashion.scores, stages.__main__, tools.__main__; sys.exit('torch' in sys.modules)"
-    )
-    names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in MODULES]
-    assert light == python(f"import {', '.join(names)}") == ""
+def test_imports_are_silent() -> None:
+    """Importing any module prints nothing; the peers of the benchmarks are not installed here."""
+    paths = [path for path in MODULES if not path.name.startswith("peer_")]
+    assert python(f"import {', '.join('.'.join(path.relative_to(ROOT).with_suffix('').parts) for path in paths)}") == ""
+
+
+def test_help_is_light() -> None:
+    """The command lines load neither torch nor pandas, nor matplotlib."""
+    code = "import sys, benchmarks.__main__, stages.__main__, tools.__main__; print(*sys.modules)"
+    assert not {"torch", "pandas", "matplotlib"} & set(python(code).split())
 
 
 @pytest.mark.parametrize("app", [benchmarks, stages, tools], ids=["benchmarks", "stages", "tools"])

@@ -10,10 +10,10 @@ import pytest
 import torch
 from PIL import Image
 
-from fashion import weights
-from fashion.data import Part, read_part
-from fashion.networks import load
-from fashion.pictures import png, prepared
+from fashion.data.reading import Part, read_part
+from fashion.networks import weights
+from fashion.networks.weights import load
+from fashion.using.pictures import png, prepared
 from tests.conftest import Tool
 
 # On one worker: training takes longer than most tests.
@@ -91,7 +91,7 @@ def test_what_cannot_be_read_is_told_below_the_others(test_part: Part, tool: Too
     assert code == 1
     assert [row["file"] for row in json.loads(output)] == ["mixed/a.png", "mixed/z.png"]
     first, second = errors.splitlines()
-    assert first.startswith("error: mixed/m.png is no image")
+    assert first.startswith("error: mixed/m.png is not an image")
     assert second.startswith("error: nowhere.png is not here")
 
 
@@ -148,20 +148,20 @@ def test_missing_weights_are_told(inside: Path, tool: Tool) -> None:
 @pytest.mark.parametrize("classes", [None, ["a"], [1] * 10, "0123456789", {"a": 1}])
 def test_weights_that_name_no_classes_are_told(test_part: Part, tool: Tool, classes: object) -> None:
     """The names come from the weights' own description; without ten of them there is no prediction."""
-    tensors, header = weights.load(WEIGHTS)
+    tensors, header = weights.read(WEIGHTS)
     WEIGHTS.write_bytes(weights.dumps(tensors, header | {"classes": classes}))
     written(Path(), test_part.images, "tile.png")
     code, output, errors = tool("predict", "tile.png")
     assert (code, output) == (1, "")
-    assert errors == "error: models/lenet5.safetensors does not name its 10 classes: train it anew."
+    assert errors == "error: models/lenet5.safetensors does not name its 10 classes: train it again."
 
 
 def test_weights_that_are_no_numbers_are_told(test_part: Part, tool: Tool) -> None:
     """Weights that hold NaN predict nothing."""
-    tensors, header = weights.load(WEIGHTS)
+    tensors, header = weights.read(WEIGHTS)
     tensors["conv1.bias"][0] = float("nan")
     WEIGHTS.write_bytes(weights.dumps(tensors, header))
     written(Path(), test_part.images, "tile.png")
     code, output, errors = tool("predict", "tile.png", "--json")
     assert (code, output) == (1, "")
-    assert errors == "error: these weights give logits that are no finite numbers: train them anew."
+    assert errors == "error: these weights give logits that are NaN or infinite: train them again."

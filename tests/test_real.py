@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from fashion.data import read_part
-from fashion.fetching import fetch
-from fashion.hardware import choose
-from fashion.networks import build
-from fashion.params import Params
-from fashion.splitting import split
-from fashion.training import begin, train
+from fashion.data.fetching import fetch
+from fashion.data.reading import read_part
+from fashion.data.splitting import split
+from fashion.networks.building import build
+from fashion.settings.params import Params
+from fashion.training.engine import begin, train
+from fashion.training.hardware import choose
 
 
 def test_two_epochs_beat_eighty_percent(params: Params, real: Path, tmp_path: Path) -> None:
@@ -21,6 +21,6 @@ def test_two_epochs_beat_eighty_percent(params: Params, real: Path, tmp_path: Pa
     training, validation = (part.take(np.flatnonzero(manifest["part"] == name)) for name in ("train", "validation"))
     row = params.models["cnn"]
     short = row.model_copy(update={"train": row.train.model_copy(update={"epochs": 2})})
-    hardware = choose(**params.gpu.model_dump(exclude={"device", "processes"}), device="cpu")
+    hardware = choose("cpu", params.gpu)
     *_, last = train(begin(build(row.layers), short, 0, hardware), training, validation)
     assert last.validation_accuracy > 0.8

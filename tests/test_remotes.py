@@ -89,7 +89,7 @@ def test_many_machines_equal_one(origin: Workspace, tmp_path: Path) -> None:
     kill(lost)
     outputs = {"cnn": workers["cnn"].run(*work["cnn"])}
     outputs |= {key: worker.communicate()[0] for key, worker in others.items()}
-    assert "cnn: goes on after epoch" in outputs["cnn"]
+    assert "cnn: resumes after epoch" in outputs["cnn"]
     trainings = {key: [stage for stage in ran(output) if "train@" in stage] for key, output in outputs.items()}
     assert trainings == {key: [f"train@{key}"] for key in KEYS}
 

@@ -13,10 +13,11 @@ from dvc.utils.serialize import modify_yaml
 from safetensors.torch import save
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 
-from fashion import weights
-from fashion.data import read_part, read_split
-from fashion.networks import build, load
-from fashion.params import Params
+from fashion.data.reading import read_part, read_split
+from fashion.networks import weights
+from fashion.networks.building import build
+from fashion.networks.weights import load
+from fashion.settings.params import Params
 from tests.conftest import Tool
 
 # On one worker: training takes longer than most tests.
@@ -63,7 +64,7 @@ def test_scores_are_scikit_learns(inside: Path, tool: Tool) -> None:
 @pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_plain_tensors_score_as_ours(inside: Path, tool: Tool, kind: torch.dtype) -> None:
     """A file without a description, of any floating type, scores as the one that it was made of, but for rounding."""
-    tensors, _ = weights.load(OURS)
+    tensors, _ = weights.read(OURS)
     plain = inside / "plain.safetensors"
     plain.write_bytes(save({name: tensor.to(kind) for name, tensor in tensors.items()}))
     ours, theirs = scored(tool, OURS), scored(tool, plain)
@@ -111,21 +112,21 @@ def without(state: STATE) -> STATE:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (without, r"of another architecture: 'conv1\.weight' is absent and must be float \(6, 1, 5, 5\)\."),
-        (lambda state: state | {"a\nb": torch.zeros(3)}, r"'a\\nb' is float \(3,\) and must be absent\."),
+        (without, r"of another architecture: 'conv1\.weight' is absent, and must be float \(6, 1, 5, 5\)\."),
+        (lambda state: state | {"a\nb": torch.zeros(3)}, r"'a\\nb' is float \(3,\), and must be absent\."),
         (
             lambda state: state | {"conv1.weight": torch.zeros(6, 1, 3, 3)},
-            r"'conv1\.weight' is float \(6, 1, 3, 3\) and must be float \(6, 1, 5, 5\)\.",
+            r"'conv1\.weight' is float \(6, 1, 3, 3\), and must be float \(6, 1, 5, 5\)\.",
         ),
         (
             lambda state: state | {"conv1.bias": torch.zeros(6, dtype=torch.complex64)},
-            r"'conv1\.bias' is torch\.complex64 \(6,\) and must be float \(6,\)\.",
+            r"'conv1\.bias' is torch\.complex64 \(6,\), and must be float \(6,\)\.",
         ),
         (
             lambda state: state | {"conv1.bias": torch.zeros(6, dtype=torch.int8)},
-            r"'conv1\.bias' is torch\.int8 \(6,\) and must be float \(6,\)\.",
+            r"'conv1\.bias' is torch\.int8 \(6,\), and must be float \(6,\)\.",
         ),
-        (lambda state: state | {"conv1.bias": torch.full((6,), torch.nan)}, "logits that are no finite numbers"),
+        (lambda state: state | {"conv1.bias": torch.full((6,), torch.nan)}, "logits that are NaN or infinite"),
     ],
     ids=["missing", "foreign", "shape", "complex", "integers", "no numbers"],
 )
@@ -133,7 +134,7 @@ def test_tensors_that_do_not_fit_are_told(
     inside: Path, tool: Tool, change: Callable[[STATE], STATE], expected: str
 ) -> None:
     """Other names, shapes, types and values than the architecture has are told in one sentence."""
-    tensors, _ = weights.load(OURS)
+    tensors, _ = weights.read(OURS)
     (inside / "plain.safetensors").write_bytes(save(change(tensors)))
     refused(tool, "plain.safetensors", expected)
 
@@ -156,10 +157,10 @@ def test_a_description_of_another_network_is_told(
     inside: Path, tool: Tool, change: Callable[[dict[str, Any]], object]
 ) -> None:
     """Weights that say of themselves that they compute something else, or saw other images, are refused."""
-    tensors, header = weights.load(OURS)
+    tensors, header = weights.read(OURS)
     change(header["description"])
     (inside / "other.safetensors").write_bytes(weights.dumps(tensors, header))
-    refused(tool, "other.safetensors", r"other\.safetensors says of itself that its data set, split, pixels or layers")
+    refused(tool, "other.safetensors", r"other\.safetensors states another data set, split, pixel range or network")
 
 
 def test_what_is_no_safetensors_is_told(inside: Path, tool: Tool) -> None:

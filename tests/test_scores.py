@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from fashion import scores
+from fashion.judging import scores
 
 TRUTH = np.array([0, 0, 1, 1, 2])
 PROBABILITIES = np.array(

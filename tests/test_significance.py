@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom
 from sklearn.metrics import accuracy_score
 
-from fashion.significance import LEVEL, by_class, holm, mcnemar
+from fashion.judging.comparing import LEVEL, by_class, holm, mcnemar
 
 labels = st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=60).map(lambda rows: np.array(rows).T)
 values = st.lists(st.floats(0, 1), min_size=1, max_size=12)

@@ -10,34 +10,29 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from fashion import FashionError, lanes, threads
-from fashion.data import Part
-from fashion.description import Architecture, Augment, Train
-from fashion.hardware import Hardware, choose
-from fashion.layers import Dropout
-from fashion.networks import build
-from fashion.params import Params
-from fashion.training import Epoch, Run, begin, learning_rate, steps_per_epoch, train
+from fashion import threads
+from fashion.data.reading import Part
+from fashion.errors import FashionError
+from fashion.networks.building import build
+from fashion.networks.layers import Dropout
+from fashion.settings.description import Architecture, Augment, Numerics, Train
+from fashion.settings.params import Params
+from fashion.training import lanes
+from fashion.training.engine import Epoch, Run, begin, train
+from fashion.training.hardware import Hardware, choose
+from fashion.training.recipe import learning_rate, steps_per_epoch
 
-PLAIN: dict[str, Any] = {
-    "device": "cpu",
-    "precision": "fp32",
-    "compile": False,
-    "channels_last": True,
-    "deterministic": True,
-    "lanes": 2,
-    "kernels": "portable",
-}
+PLAIN = Numerics(precision="fp32", compile=False, channels_last=True, deterministic=True, lanes=2, kernels="portable")
 
 
 def hardware(**changes: Any) -> Hardware:
     """The CPU with two lanes, in full precision, but for the changes."""
-    return choose(**PLAIN | changes)
+    return choose("cpu", PLAIN.model_copy(update=changes))
 
 
 def row(params: Params, key: str = "lenet5", **changes: Any) -> Architecture:
     """An architecture under the common recipe, without augmentation and with the given changes."""
-    plain = {"epochs": 1, "augment": Augment(flip=False, shift=0, erase=0)}
+    plain = {"epochs": 1, "augment": Augment()}
     recipe = Train(**dict(params.train) | plain).model_copy(update=changes)
     return params.models[key].model_copy(update={"train": recipe})
 
@@ -208,7 +203,7 @@ def test_a_resumed_run_ends_in_the_same_bits(
 
 def test_a_diverged_training_is_told(params: Params, digits: Part) -> None:
     """A loss that is no number ends training with the cure."""
-    with pytest.raises(FashionError, match="lower the learning rate"):
+    with pytest.raises(FashionError, match=r"lower train\.learning_rate"):
         trained(row(params, "fcnn", epochs=1, optimizer="sgd", learning_rate=1e30, warmup=0.0), digits)
 
 

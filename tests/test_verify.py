@@ -59,14 +59,14 @@ def test_other_bytes_are_reported(committed: Workspace, tmp_path: Path) -> None:
     found = json.loads(output[output.index("{\n") :])
     assert (found["same"], found["differs_from"], found["labels_different"]) == (False, 2, 3)
     assert found["test"]["fixed"] + found["test"]["broken"] <= 3
-    assert "differs from what is committed from epoch 2 on" in workspace.run(*VERIFY, "--epochs", "2", fails=True)
+    assert "differs from the committed result from epoch 2 on" in workspace.run(*VERIFY, "--epochs", "2", fails=True)
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("params.yaml", "epochs: 3", "epochs: 4", "lenet5 has no result of today's settings and code: dvc repro"),
-        ("metrics/history/lenet5.csv", "epoch", "epochs", "are not all as committed: commit them, or undo"),
+        ("params.yaml", "epochs: 3", "epochs: 4", "lenet5 has no result of the current settings and code: dvc repro"),
+        ("metrics/history/lenet5.csv", "epoch", "epochs", "are not all committed: commit them, or undo"),
     ],
 )
 def test_there_must_be_a_committed_result(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from fashion.params import Params
+from fashion.settings.params import Params
 from tests.conftest import ROOT, Workspace
 
 # The trained project below is made once.
@@ -157,8 +157,8 @@ def test_plots_of_both_sides(clone: Workspace) -> None:
         ("params.yaml", "# The whole", "# All the", "`check`"),
         ("params.yaml", "{epochs: 1, l", "{epochs: 2, l", f"`check`, `report`, `train@lenet5`, {TABLES}"),
         ("params.yaml", "model: lenet5", "model: fcnn", "`check`, `report`"),
-        ("fashion/charts.py", "# One pixel for one pixel", "# Pixel by pixel", "`check`"),
-        ("fashion/charts.py", "fontsize=8", "fontsize=9", f"`check`, `samples`, `report`, {TABLES}"),
+        ("fashion/showing/charts.py", "# Pixel for pixel", "# Each pixel for a pixel", "`check`"),
+        ("fashion/showing/charts.py", "fontsize=8", "fontsize=9", f"`check`, `samples`, `report`, {TABLES}"),
         ("metrics/report.json", "lenet5", "lenet6", "`report`"),
         ("dvc.yaml", "cmd: python -m stages report", "cmd: python -m stages report --twice", "`report`"),
     ],
@@ -178,7 +178,7 @@ def test_stale_locks_are_found_with_a_cache(trained: Workspace, tmp_path: Path) 
     """Where everything was built the check finds the same."""
     copy = trained.copy(tmp_path / "copy")
     assert play(copy, step("ci/results", ".ci/locks")) == "The locks are current.\n"
-    copy.replace("fashion/charts.py", "fontsize=8", "fontsize=9")
+    copy.replace("fashion/showing/charts.py", "fontsize=8", "fontsize=9")
     assert "Running stage 'report'" in play(copy, step("ci/results", ".ci/locks"), fails=True)
     assert copy.run("python", "-m", "tools", "diff").endswith(
         f"Stale: `check`, `samples`, `report`, {TABLES}, and what follows from these.\n"

@@ -1,1 +1,1 @@
-"""What people run beside the pipeline: one command a file."""
+"""What people run next to the pipeline: one file for each tool."""

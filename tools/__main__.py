@@ -1,27 +1,146 @@
-"""The command line of the tools: python -m tools TOOL."""
+"""The command line of the tools: python -m tools TOOL, and with the stages: fashion COMMAND.
 
-from fashion.advice import explained
+A command loads its tool when it runs, and not before, so that --help answers at once.
+"""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fashion.running.advice import explained
+from fashion.running.environment import prepare, use
+from fashion.settings.params import Params
 from stages.__main__ import app as stages
 from stages.__main__ import program
-from tools import ablation, diff, export, models, predict, score, verify
 
-app = program("What people run beside the pipeline. Example: python -m tools models lenet5")
-for command in (
-    models.models,
-    predict.predict,
-    score.score,
-    export.export,
-    diff.diff,
-    verify.verify,
-    ablation.ablation,
-):
-    app.command(rich_help_panel="Tools")(command)
+Key = Annotated[str, typer.Argument(help="A key of `models`.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+app = program("What people run next to the pipeline. Example: python -m tools models lenet5")
+
+
+@app.command()
+def models(
+    key: Annotated[str | None, typer.Argument(help="A key of `models`, to show its layers.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the architectures with their parameters, splits and published numbers, or the layers of one.
+
+    Example: python -m tools models lenet5
+    """
+    from tools.models import models
+
+    models(key, as_json)
+
+
+@app.command()
+def predict(
+    images: Annotated[list[Path], typer.Argument(help="Image files, and folders (without their subfolders).")],
+    model: Annotated[str | None, typer.Option(help="A key of `models` instead of the one that `model` names.")] = None,
+    top: Annotated[int, typer.Option(min=1, max=10, help="The number of classes to show.")] = 3,
+    as_json: AsJson = False,
+    save: Annotated[Path | None, typer.Option(help="A folder for the 28x28 pictures that the network sees.")] = None,
+) -> None:
+    """Show the likeliest classes of the item in each picture, one item on a plain background.
+
+    Files that cannot be read are listed at the end, and the exit code is then 1.
+    Example: python -m tools predict photo.jpg pictures/ --model cnn
+    """
+    from tools.predict import predict
+
+    predict(images, model, top, as_json, save)
+
+
+@app.command()
+def score(
+    file: Annotated[Path, typer.Argument(help="safetensors: this project's, or with tensors of the same names.")],
+    model: Annotated[str, typer.Option(help="The key of `models` that the weights belong to.")],
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a file of weights on the data and the split of params.yaml, as the stage evaluate does.
+
+    A file made by others does not say which images it was trained on; its scores on those are too good.
+    Example: python -m tools score models/lenet5.safetensors --model lenet5
+    """
+    use(Params.load().gpu.kernels)
+    from tools.score import score
+
+    score(file, model, as_json)
+
+
+@app.command()
+def export(
+    key: Key,
+    output: Annotated[Path | None, typer.Option(help="The file to write, instead of models/KEY.onnx.")] = None,
+) -> None:
+    """Write a trained network as ONNX, if onnxruntime's logits match the network's up to rounding.
+
+    The input `images` is uint8 (n, 28, 28) for any n, as stored: 0 is the
+    background; scaling is part of the file. The outputs `probabilities` and
+    `logits` are float32 (n, 10). The metadata has the names of the classes.
+    Example: python -m tools export lenet5
+    """
+    from tools.export import export
+
+    export(key, output)
+
+
+@app.command()
+def diff(
+    base: Annotated[str | None, typer.Argument(help="A commit; by default the one where HEAD left main.")] = None,
+) -> None:
+    """Print as Markdown what changed since a commit: settings, numbers, and whether those are more than noise.
+
+    On main itself the default is the last commit. Git's files are enough: no DVC cache, no remote.
+    Example: python -m tools diff HEAD~1
+    """
+    from tools.diff import diff
+
+    diff(base)
+
+
+@app.command()
+def verify(
+    key: Annotated[str | None, typer.Argument(help="A key of `models`; by default the one that `model` names.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Compare this number of epochs only.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train an architecture again and compare every figure of every epoch, then the weights, with the committed ones.
+
+    Nothing in the project's folder changes. The exit code is 1 if something differs.
+    Example: python -m tools verify lenet5 --epochs 3
+    """
+    prepare(Params.load().gpu.kernels)
+    from tools.verify import verify
+
+    verify(key, epochs, as_json)
+
+
+@app.command()
+def ablation(
+    key: Key,
+    seeds: Annotated[int, typer.Option(min=2, help="The number of trainings of each, with seeds 0, 1, ...")] = 3,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's epochs.")] = None,
+) -> None:
+    """Train a recipe, and the recipe without each of its ingredients; compare the validation accuracies.
+
+    Ingredients are augmentation, label smoothing, weight decay, schedule and warm-up. Each training is a DVC experiment
+    on the last commit, in a folder of its own; an experiment that exists already is not run again. The figures go to
+    metrics/ablation, and the stage results shows them. Example: python -m tools ablation cnn
+    """
+    from tools.ablation import ablation
+
+    ablation(key, seeds, epochs)
 
 
 def main() -> None:
     """Offer the stages and the tools as one command, `fashion`."""
     both = program("Rebuild, train and judge published Fashion-MNIST classifiers. Example: fashion models lenet5")
-    both.registered_commands = [*stages.registered_commands, *app.registered_commands]
+    for panel, commands in (("Stages", stages), ("Tools", app)):
+        for command in commands.registered_commands:
+            command.rich_help_panel = panel
+            both.registered_commands.append(command)
     with explained():
         both(prog_name="fashion")
 

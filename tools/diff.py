@@ -1,41 +1,37 @@
 """Tool diff: what a change did to settings and numbers, and whether that is more than noise."""
 
 import json
-import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
+import numpy as np
+import pandas as pd
 import typer
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
-if TYPE_CHECKING:
-    from fashion.significance import Labels
+from fashion.errors import FashionError
+from fashion.judging.comparing import LEVEL, Labels, by_class, mcnemar
+from fashion.running.commands import DVC, output
+from fashion.settings.params import PATH
 
-    # True labels, those predicted before, those predicted after.
-    Answers = tuple[Labels, Labels, Labels]
-
-# A file's text on one side; None where that side has no such file.
+# True labels, those predicted before, those predicted after.
+Answers = tuple[Labels, Labels, Labels]
+# Reads a file on one side of the comparison; None if that side has no such file.
 Read = Callable[[str], str | None]
 REPORT = "metrics/report.json"
 LOCKS = {"dvc.lock": "", "models/dvc.lock": "models/dvc.yaml:"}
-# A comment on GitHub ends at 65,536 characters: so many settings, their values cut to such a width, fit.
+# A comment on GitHub has at most 65,536 characters: this many settings fit, with values cut to this width.
 ROWS, WIDTH = 100, 80
 
 
-def diff(
-    base: Annotated[str | None, typer.Argument(help="A commit; by default the one where HEAD left main.")] = None,
-) -> None:
-    """Print as Markdown what changed since a commit: settings, numbers, and whether those are more than noise.
-
-    On main itself that commit is the last one. What git holds is enough: no cache of DVC's, no remote.
-    Example: python -m tools diff HEAD~1
-    """
-    from fashion import FashionError
-    from fashion.params import PATH
-
+def diff(base: str | None) -> None:
+    """Print the changes since a commit."""
     if not PATH.is_file():
         raise FashionError(f"{PATH} is not here: run the command in the project's root.")
     commit = _commit(base)
@@ -47,31 +43,30 @@ def diff(
         typer.echo(f"No setting and no number changed since `{commit}`. {_stale()}")
 
 
-def _output(*command: str) -> str | None:
-    """What a command prints; None where it fails."""
-    done = subprocess.run(command, check=False, capture_output=True, encoding="utf-8")  # noqa: S603 - no shell
-    return None if done.returncode else done.stdout
+def _attempt(*command: str) -> str | None:
+    """A program's output; None if it fails."""
+    with suppress(FashionError):
+        return output(*command)
+    return None
 
 
 def _commit(name: str | None) -> str:
     """The short hash of a commit, by default of the one where HEAD left main."""
-    from fashion import FashionError
-
-    if _output("git", "rev-parse", "--git-dir") is None:
+    if _attempt("git", "rev-parse", "--git-dir") is None:
         raise FashionError("there is no git repository here: run the command in a clone of the project.")
-    # The latest of both: a local main may be behind, and a clone of another branch knows origin's alone.
+    # The later of the two: a local main may be behind, and a clone of another branch has only origin's.
     mains = (("main", "origin/main"), ("main",), ("origin/main",))
-    name = name or next(filter(None, (_output("git", "merge-base", "HEAD", *refs) for refs in mains)), None)
+    name = name or next(filter(None, (_attempt("git", "merge-base", "HEAD", *refs) for refs in mains)), None)
     if not name:
         raise FashionError("HEAD never left a branch main: name the commit to compare with, HEAD~1 for example.")
-    found = _output("git", "rev-parse", "--verify", "--short", "--end-of-options", f"{name.strip()}^{{commit}}")
+    found = _attempt("git", "rev-parse", "--verify", "--short", "--end-of-options", f"{name.strip()}^{{commit}}")
     if not found:
         raise FashionError(f"git has no commit {name!r}: git log --oneline lists them, git fetch brings more.")
     return found.strip()
 
 
 def _committed(commit: str, path: str) -> str | None:
-    return _output("git", "show", f"{commit}:./{path}")
+    return _attempt("git", "show", f"{commit}:./{path}")
 
 
 def _here(path: str) -> str | None:
@@ -79,24 +74,19 @@ def _here(path: str) -> str | None:
 
 
 def _mapping(read: Read, path: str) -> dict[str, Any]:
-    """What a JSON or YAML file holds; nothing where there is no such file."""
-    from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
-
+    """The content of a JSON or YAML file; empty if there is no such file."""
     parse = json.loads if path.endswith(".json") else YAML(typ="safe").load
     try:
         content = parse(read(path) or "{}")
     except (ValueError, RecursionError, YAMLError) as error:
         raise _damaged(path, error) from None
     if not isinstance(content, dict):
-        raise _damaged(path, "no mapping")
+        raise _damaged(path, "not a mapping")
     return content
 
 
-def _labels(read: Read, key: str) -> "Labels":
-    """True and predicted label of each test image, (images, 2); no images where there is no such file."""
-    import pandas as pd
-
+def _labels(read: Read, key: str) -> Labels:
+    """True and predicted label of each test image, (images, 2); no images if there is no such file."""
     path = f"metrics/predictions/{key}.csv"
     try:
         table = pd.read_csv(StringIO(read(path) or "truth,prediction"), dtype="int64")
@@ -105,9 +95,7 @@ def _labels(read: Read, key: str) -> "Labels":
         raise _damaged(path, error) from None
 
 
-def _damaged(path: str, error: object) -> Exception:
-    from fashion import FashionError
-
+def _damaged(path: str, error: object) -> FashionError:
     first = str(error).strip().split("\n")[0]
     return FashionError(f"{path} is damaged, here or in that commit ({first}): restore it with git.")
 
@@ -120,21 +108,27 @@ def _settings(before: Read, after: Read) -> str:
 
 
 def _changes(before: object, after: object, name: str = "") -> Iterator[list[str]]:
-    """Dotted name, value before and value after of each setting that differs; of layers also their order."""
+    """The dotted name of each setting that differs, with both values; for layers also a change of their order."""
     if not (isinstance(before, dict) and isinstance(after, dict)):
         if before != after:
             yield [_code(name), _code(before), _code(after)]
         return
     for key in before | after:
         yield from _changes(before.get(key), after.get(key), f"{name}.{key}" if name else str(key))
-    orders = [key for key in before if key in after], [key for key in after if key in before]
-    moved = [pair for pair in zip(*orders, strict=True) if pair[0] != pair[1]]
-    if moved and ".layers" in name:
-        yield [f"{_code(name)}, order", *(_code(", ".join(keys)) for keys in zip(*moved, strict=True))]
+    if ".layers" in name:
+        yield from _moved(name, [key for key in before if key in after], [key for key in after if key in before])
+
+
+def _moved(name: str, before: list[str], after: list[str]) -> Iterator[list[str]]:
+    """The layers whose places differ in two orders of the same layers."""
+    moved = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    if moved:
+        old, new = zip(*moved, strict=True)
+        yield [f"{_code(name)}, order", _code(", ".join(old)), _code(", ".join(new))]
 
 
 def _chosen(before: Read, after: Read) -> list[str]:
-    """The chosen model's metrics as a table, and the paired tests of its answers, all together and class by class."""
+    """The chosen model's metrics as a table, and the paired tests of its predictions, overall and class by class."""
     was, now = _mapping(before, REPORT), _mapping(after, REPORT)
     if was == now:
         return []
@@ -149,41 +143,38 @@ def _chosen(before: Read, after: Read) -> list[str]:
 
 def _others(commit: str, before: Read, after: Read) -> str:
     """A table of the other architectures whose numbers differ, with the paired test of each."""
-    committed = (_output("git", "ls-tree", "--name-only", commit, "metrics/evaluate/") or "").splitlines()
+    committed = (_attempt("git", "ls-tree", "--name-only", commit, "metrics/evaluate/") or "").splitlines()
     keys = {Path(file).stem for file in committed} | {file.stem for file in Path("metrics/evaluate").glob("*.json")}
-    # Where the chosen model changes, nothing above compares either of the two with itself.
+    # The chosen model is compared above, unless it is another one now.
     keys -= {_mapping(before, REPORT).get("model")} & {_mapping(after, REPORT).get("model")}
     rows = []
     for key in sorted(keys):
         was, now = (_mapping(read, f"metrics/evaluate/{key}.json") for read in (before, after))
         if was == now:
             continue
-        parts = [[scores.get(part, {}).get("accuracy") for scores in (was, now)] for part in ("validation", "test")]
+        cells = []
+        for part in ("validation", "test"):
+            old, new, _ = _figures("accuracy", *(scores.get(part, {}).get("accuracy") for scores in (was, now)))
+            cells.append(f"{old} → {new}")
         verdict = _verdict(_answers(before, key, after, key)) if was and now else "new" if now else "removed"
-        rows.append([_code(key), *(" → ".join(_figures("accuracy", *part)[:2]) for part in parts), verdict])
+        rows.append([_code(key), *cells, verdict])
     return _table("other training | validation | test | paired test", rows)
 
 
-def _answers(before: Read, old: str, after: Read, new: str) -> "Answers | None":
-    """Truth, labels predicted before and after; None where the test images are not the same."""
-    import numpy as np
-
+def _answers(before: Read, old: str, after: Read, new: str) -> Answers | None:
+    """Truth, labels predicted before and after; None if the test images are not the same."""
     was, now = _labels(before, old), _labels(after, new)
     same = len(now) and np.array_equal(was[:, 0], now[:, 0])
     return (now[:, 0], was[:, 1], now[:, 1]) if same else None
 
 
-def _verdict(answers: "Answers | None") -> str:
+def _verdict(answers: Answers | None) -> str:
     """The paired test in words."""
-    from fashion.significance import mcnemar
-
     return mcnemar(*answers).words if answers else "no paired test, since the test images are not the same"
 
 
-def _by_class(answers: "Answers | None", names: Sequence[str]) -> str:
-    """A table of the classes whose recall changed beyond noise, or that there is none."""
-    from fashion.significance import LEVEL, by_class
-
+def _by_class(answers: Answers | None, names: Sequence[str]) -> str:
+    """A table of the classes whose recall changed by more than noise, or a sentence that there is none."""
     tests = by_class(*answers) if answers else {}
     rows = [
         [_code(dict(enumerate(names)).get(one, str(one))), test.words] for one, test in tests.items() if test.p < LEVEL
@@ -193,14 +184,14 @@ def _by_class(answers: "Answers | None", names: Sequence[str]) -> str:
 
 
 def _stale() -> str:
-    """Which of the stages that ever ran DVC would run again, so far as each one's own code, settings and files say."""
+    """The stages that have run before and that DVC would run again because of their own code, settings and files."""
     # `check` writes what the other stages depend on.
-    if _output(sys.executable, "-m", "stages", "check") is None:
+    if _attempt(sys.executable, "-m", "stages", "check") is None:
         return "Which stages are stale is unknown, since `python -m stages check` fails."
-    # `dvc repro --dry --allow-missing` ends at the first stale stage where files are only in a cache that is not here.
-    status = _output(sys.executable, "-m", "dvc", "status", "--json")
+    # Without a cache `dvc repro --dry --allow-missing` would end at the first stale stage.
+    status = _attempt(*DVC, "status", "--json")
     if status is None:
-        # A training may hold DVC's lock: the rest is true all the same.
+        # A running training may hold DVC's lock; the rest of the output is still right.
         return "Which stages are stale is unknown, since `dvc status` fails."
     ran = {prefix + name for lock, prefix in LOCKS.items() for name in _mapping(_here, lock).get("stages", {})}
     stale = [name for name, entries in json.loads(status).items() if name in ran and any(map(_changed, entries))]
@@ -209,15 +200,15 @@ def _stale() -> str:
 
 
 def _changed(entry: dict[str, dict[str, Any]] | str) -> bool:
-    """Whether an entry of `dvc status` says more than that files are not here, as in a clone without a cache."""
+    """Whether an entry of `dvc status` reports more than missing files, which a clone without a cache has."""
     if isinstance(entry, str):
-        # The command is another.
+        # The command has changed.
         return True
     return any(state not in ("deleted", "not in cache") for files in entry.values() for state in files.values())
 
 
 def _figures(name: str, was: object, now: object) -> list[str]:
-    """A metric before and after, and its change where both are numbers."""
+    """A metric before and after, and its change if both are numbers."""
     accuracy = name.endswith("accuracy")
     change = ""
     if isinstance(was, int | float) and isinstance(now, int | float) and was != now:
@@ -238,7 +229,7 @@ def _figure(value: object, sign: str = "") -> str:
 
 
 def _code(value: object) -> str:
-    """A value as code in one cell of a table, where nothing of it is Markdown; a dash for none."""
+    """A value as code in a cell of a table, with nothing that Markdown would interpret; a dash for None."""
     if value is None:
         return "-"
     text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str)
@@ -247,6 +238,6 @@ def _code(value: object) -> str:
 
 
 def _table(head: str, rows: Sequence[Sequence[str]]) -> str:
-    """A table in Markdown; nothing where it has no rows."""
+    """A table in Markdown; empty if it has no rows."""
     lines = [head, " | ".join("---" for _ in head.split(" | ")), *(" | ".join(row) for row in rows)]
     return "\n".join(f"| {line} |" for line in lines) if rows else ""

@@ -1,25 +1,19 @@
-"""Tool models: what architectures there are, and of what they are made."""
+"""Tool models: the architectures and their layers."""
 
 import json
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Any
 
+import torch
 import typer
 
-if TYPE_CHECKING:
-    from fashion.params import Params
+from fashion.networks.building import build, count, summarise
+from fashion.running.advice import in_row
+from fashion.settings.params import Params
+from fashion.showing.tables import show
 
 
-def models(
-    key: Annotated[str | None, typer.Argument(help="A key of `models`, for its layers.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="A list of objects instead of a table.")] = False,
-) -> None:
-    """List the architectures with their parameters, splits and published numbers, or one with its layers.
-
-    Example: python -m tools models lenet5
-    """
-    from fashion.params import Params
-    from fashion.tables import show
-
+def models(key: str | None, as_json: bool) -> None:
+    """Print all architectures, or the layers of one."""
     params = Params.load()
     rows = _layers(params, key) if key else _architectures(params)
     if as_json:
@@ -30,15 +24,10 @@ def models(
         typer.echo(f"{sum(row['parameters'] for row in rows):,} trainable parameters")
 
 
-def _architectures(params: "Params") -> list[dict[str, Any]]:
-    import torch
-
-    from fashion.advice import of_model
-    from fashion.networks import build, count
-
+def _architectures(params: Params) -> list[dict[str, Any]]:
     rows = []
     for key, row in params.models.items():
-        with torch.device("meta"), of_model(key):
+        with torch.device("meta"), in_row(key):
             parameters, total = count(build(row.layers))
         claim = params.published.get(key)
         published = claim.model_dump(exclude_none=True) if claim else {}
@@ -47,12 +36,9 @@ def _architectures(params: "Params") -> list[dict[str, Any]]:
     return rows
 
 
-def _layers(params: "Params", key: str) -> list[dict[str, Any]]:
-    from fashion.advice import of_model
-    from fashion.networks import summarise
-
+def _layers(params: Params, key: str) -> list[dict[str, Any]]:
     row = params.architecture(key)
-    with of_model(key):
+    with in_row(key):
         layers = summarise(row.layers)
     return [
         {
@@ -66,9 +52,9 @@ def _layers(params: "Params", key: str) -> list[dict[str, Any]]:
 
 
 def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    """A row with its published accuracies as text and their source beside it."""
+    """A row with its published accuracies as text, and their source in a column of its own."""
     claim = row["published"]
     accuracies = [
-        f"{name.removesuffix('_accuracy')} {x:.2%}" for name, x in claim.items() if name.endswith("_accuracy")
+        f"{name.removesuffix('_accuracy')} {value:.2%}" for name, value in claim.items() if name.endswith("_accuracy")
     ]
     return row | {"published": ", ".join(accuracies), "source": claim.get("source", "")}

@@ -1,4 +1,4 @@
-"""How and where a stage runs: its inputs, processes, memory, checkpoints, progress. Nothing here affects a result.
+"""How a command runs: its inputs, processes, environment, checkpoints, progress and error messages.
 
-The fingerprint of a stage's code leaves this package out, so an edit here makes nothing stale.
+No result depends on this package: fingerprints leave it out, so an edit here makes nothing stale.
 """

@@ -1,6 +1,7 @@
-"""Unfinished trainings, kept outside the outputs that DVC deletes, so that a killed one goes on where it was.
+"""Checkpoints of unfinished trainings, outside the outputs that DVC deletes, so that a killed training resumes.
 
-A finished one stays until DVC has recorded its result: DVC killed before that would train it all again.
+A finished training stays until DVC has recorded its result; otherwise, if DVC is killed first, all of it would run
+again.
 """
 
 import hashlib
@@ -18,30 +19,30 @@ from typing import Any, BinaryIO
 import filelock
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.torch import load, save_file
 from torch import Tensor
 
-from fashion import FashionError
+from fashion.errors import FashionError
 
-# Another place than .checkpoints in the project's root: a runner's scratch disk.
+# Tensors by name, and plain values.
+State = tuple[dict[str, Tensor], Any]
+# Names another folder than .checkpoints in the project's root, on a runner's scratch disk for example.
 VARIABLE = "FASHION_CHECKPOINTS"
-# Trainings that are kept; the oldest ones beyond it go.
+# The number of trainings to keep; the oldest ones are deleted.
 KEPT = 5
-# The next one waits so many times as long as the last one took, so that saving takes less than 3 % of the time.
+# A pause before the next save, as a multiple of the last one's duration: saving takes less than 2 % of the time.
 PATIENCE = 60
-# Bytes of the sum at a file's end.
+# The bytes of the checksum at a file's end.
 DIGEST = 32
-# Seconds in which a process that was told to end does.
+# Seconds that an interrupted process may take to end.
 GRACE = 10.0
-# DVC writes it once a training has ended and its result is in the cache.
+# DVC writes it when a training has ended and its result is in the cache.
 LOCK = Path("models/dvc.lock")
 
 
 def identity(header: dict[str, Any], *arrays: NDArray[Any]) -> str:
-    """A name for all that determines a training's results to the bit: its header, its data and the processor.
+    """A name for everything that determines a training's results to the bit: its header, its data and the processor.
 
-    header: JSON, the order of its mappings included. 64 hexadecimal digits.
+    header: plain values; the order of its mappings matters. Returns 64 hexadecimal digits.
     """
     digest = hashlib.sha256(json.dumps([header, dict(torch.cpu.get_capabilities())]).encode())
     for array in arrays:
@@ -50,7 +51,7 @@ def identity(header: dict[str, Any], *arrays: NDArray[Any]) -> str:
 
 
 class Checkpoint:
-    """The file of one unfinished training; what people should know of it is said through `say`."""
+    """The file of one unfinished training; messages for people go to `say`."""
 
     def __init__(self, file: Path, say: Callable[[str], object]) -> None:
         self._file = file
@@ -58,66 +59,65 @@ class Checkpoint:
         self._next = 0.0
 
     def read(self) -> bytes | None:
-        """What was saved last, for `parse`; None where there is nothing, or it is not sound."""
+        """The content saved last, for `parse`; None if there is none, or if it is damaged."""
         if not self._file.is_file():
             return None
         content = self._file.read_bytes()
         if content[-DIGEST:] != self._digest(io.BytesIO(content[:-DIGEST])):
-            self._say(f"{self._file} is damaged or of another training: this one starts from the beginning.")
+            self._say(f"{self._file} is damaged or of another training: this one starts over.")
             return None
         return content[:-DIGEST]
 
-    def save(self, state: Callable[[], tuple[dict[str, Tensor], Any]], last: bool = False) -> None:
-        """Keep tensors and values (JSON) instead of those before; seldom enough to cost next to nothing.
+    def save(self, state: Callable[[], State], last: bool = False) -> None:
+        """Replace the saved state, unless the last save was a short time ago.
 
-        last: the training ends with this state, which is kept in any case. If saving fails, training goes on without.
+        last: the training ends with this state, which is saved in any case. If saving fails, training continues.
         """
         started = time.monotonic()
         if started < self._next and not last:
             return
-        tensors, values = state()
-        text = torch.frombuffer(bytearray(json.dumps(values).encode()), dtype=torch.uint8)
         temporary = self._file.with_suffix(".tmp")
         try:
-            # Straight from the tensors' memory: by way of bytes it would take four times as long.
-            save_file({name: tensor.contiguous() for name, tensor in tensors.items()} | {"": text}, temporary)
+            torch.save(state(), temporary)
             with temporary.open("r+b") as file:
                 file.write(self._digest(file))
             temporary.replace(self._file)
-        except (OSError, SafetensorError) as error:
+        # torch's writer of archives raises RuntimeError on a full disk.
+        except (OSError, RuntimeError) as error:
             temporary.unlink(missing_ok=True)
-            self._say(f"no new checkpoint ({self._file}: {error}); training goes on without.")
+            self._say(f"no new checkpoint ({self._file}: {error}); training continues without it.")
         self._next = time.monotonic() + PATIENCE * (time.monotonic() - started)
 
     def _digest(self, content: BinaryIO) -> bytes:
-        """Of the content, read to its end, and of whose it is."""
-        whose = self._file.parent.name.encode()
-        return hashlib.file_digest(content, lambda: hashlib.sha256(whose)).digest()  # type: ignore[arg-type] # any hash
+        """The checksum of the content, read to its end, and of the training's name."""
+        name = self._file.parent.name.encode()
+        return hashlib.file_digest(content, lambda: hashlib.sha256(name)).digest()  # type: ignore[arg-type] # any hash
 
 
-def parse(content: bytes) -> tuple[dict[str, Tensor], Any]:
-    """The tensors and the values of a checkpoint."""
-    tensors = load(content)
-    return tensors, json.loads(tensors.pop("").numpy().tobytes())
+def parse(content: bytes) -> State:
+    """The state in a checkpoint, with its tensors on the CPU."""
+    state: State = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    return state
 
 
 @contextmanager
-def kept(name: str, result: Path, say: Callable[[str], object]) -> Iterator[Checkpoint]:
-    """The checkpoint of the training of that `identity`, which writes `result`; locked while the body runs.
+def opened(name: str, result: Path, say: Callable[[str], object]) -> Iterator[Checkpoint]:
+    """The checkpoint of the training with that `identity`, which writes `result`; locked while the body runs.
 
-    Once the body completes it counts as finished. Raises FashionError where another process is running this training.
+    When the body completes, the training counts as finished. Raises FashionError if another process is running this
+    training.
     """
     root = Path(os.environ.get("DVC_ROOT", ""), os.environ.get(VARIABLE) or ".checkpoints")
     folder = root / name
     state, finished = folder / "state", folder / "finished"
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        # Its holder's death releases it.
+        # The system releases it when its holder dies.
         lock = filelock.FileLock(folder / "lock").acquire(timeout=GRACE)
     except filelock.Timeout:
-        raise FashionError("another process trains the very same: wait for it, or end it.") from None
+        raise FashionError("another process is already running this training: wait for it, or end it.") from None
     with lock:
-        # Left behind by a process that was killed while it wrote.
+        # Left by a process that was killed while writing.
         for file in folder.glob("*.tmp"):
             file.unlink()
         # DVC deletes a stage's outputs before it runs it.
@@ -140,8 +140,8 @@ def _recorded(finished: Path) -> bool:
 
 
 def _prune(root: Path, own: Path) -> None:
-    """Remove trainings with nothing to resume, and the oldest ones beyond those kept, unless locked."""
-    # Others may remove theirs at this moment; whatever happens, this training goes on.
+    """Delete trainings with nothing to resume, and the oldest ones beyond the number to keep, unless locked."""
+    # Other processes may delete theirs at this moment; this training continues in any case.
     with suppress(OSError):
         folders = [folder for folder in root.iterdir() if re.fullmatch("[0-9a-f]{64}", folder.name) and folder != own]
         # The latest first.

@@ -1,4 +1,4 @@
-"""When a training process ends; nothing here reaches a number, so no stage depends on it."""
+"""When a training process ends."""
 
 import os
 import signal
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
     from sys import UnraisableHookArgs
 
 
-def end_when_told() -> None:
-    """Have SIGTERM end this process as Ctrl-C does, and send itself one when the DVC or torchrun that started it dies.
+def end_when_asked() -> None:
+    """Make SIGTERM end this process as Ctrl-C does, and send it when the DVC or torchrun that started it dies.
 
-    They run their commands as children, and one that is killed would leave them at work beside those of the next.
+    Otherwise a killed DVC would leave its command running next to the one that the next DVC starts.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    sys.unraisablehook = _tell_again
+    sys.unraisablehook = _repeat
     if os.environ.keys() & {"DVC_STAGE", "TORCHELASTIC_RUN_ID"}:
         threading.Thread(target=_watch, daemon=True).start()
 
 
-def _tell_again(dropped: "UnraisableHookArgs") -> None:
-    """Repeat an order to end that came while a finalizer ran: what is raised there Python prints and drops."""
+def _repeat(dropped: "UnraisableHookArgs") -> None:
+    """Repeat a signal that came while a finalizer ran: Python prints and drops what is raised there."""
     if dropped.exc_type is KeyboardInterrupt:
         threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM)).start()
     else:
@@ -34,8 +34,8 @@ def _tell_again(dropped: "UnraisableHookArgs") -> None:
 
 
 def _watch() -> None:
-    """Wait for the death of the starter: torchrun is the parent; of DVC a shell may stay between, as dash does."""
-    # Whoever has died meanwhile is an error here; one that nobody has asked after yet is a zombie.
+    """Wait until the starter dies: torchrun is the parent, while a shell may be between DVC and its command."""
+    # A process that has died raises an error here, or is a zombie until its parent collects it.
     with suppress(psutil.Error):
         starter, *others = psutil.Process().parents()
         if "TORCHELASTIC_RUN_ID" not in os.environ and "-m stages" in " ".join(starter.cmdline()):

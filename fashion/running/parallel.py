@@ -1,7 +1,4 @@
-"""Several processes that train one network: started by torchrun, joined by torch.distributed.
-
-Nothing here reaches a number, so no stage depends on it.
-"""
+"""Several processes that train one network: started by torchrun, joined by torch.distributed."""
 
 import logging
 import os
@@ -13,32 +10,31 @@ from tempfile import TemporaryDirectory
 
 import torch
 from torch import distributed
+from torch.distributed import run
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-from fashion import FashionError
-from fashion.hardware import Hardware
+from fashion.errors import FashionError
+from fashion.training.hardware import Hardware
 
-# Seconds in which the first process reports a mistake.
+# Seconds in which the first process reports an error.
 GRACE = 10.0
 
 
 def wanted(processes: int) -> bool:
-    """Whether this process is to launch so many, or its share of those on several machines, and is not one of them."""
+    """Whether this process must launch others: several here, or its share of those on several machines."""
     return (processes > 1 or "PET_NNODES" in os.environ) and not distributed.is_torchelastic_launched()
 
 
 def launch(processes: int, *words: str) -> None:
-    """Run `python -m stages WORDS` in so many processes under torchrun, which share the cores, to their end.
+    """Run `python -m stages WORDS` to its end in several processes under torchrun, which share the cores.
 
     For several machines torchrun takes its settings from the environment: PET_NNODES and the like. Raises FashionError
-    where a process was killed; where one has said itself what is wrong this process just ends as well.
+    if a process was killed; if a process has reported an error itself, this one just ends too.
     """
-    # torchrun warns where it is not set.
+    # torchrun warns if it is not set.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    from torch.distributed import run
-    from torch.distributed.elastic.multiprocessing.api import SignalException
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
-
-    # What torchrun logs of an end, a page for each process, is said in one sentence.
+    # When a process fails torchrun logs a page; one sentence is enough.
     logging.disable(logging.CRITICAL)
     try:
         with TemporaryDirectory() as logs:
@@ -47,7 +43,7 @@ def launch(processes: int, *words: str) -> None:
         killed = [rank for rank, failure in error.failures.items() if failure.exitcode < 0]
         if killed:
             raise FashionError(
-                f"process {killed[0]} was killed; the same command goes on after the last checkpoint."
+                f"process {killed[0]} was killed; the same command resumes from the last checkpoint."
             ) from None
         sys.exit(1)
     except SignalException:
@@ -55,14 +51,14 @@ def launch(processes: int, *words: str) -> None:
 
 
 @contextmanager
-def one_voice() -> Iterator[None]:
-    """Of several processes that all find the same mistake, have the first one report it."""
+def reported_once() -> Iterator[None]:
+    """If all processes find the same error in the body, let the first one report it."""
     try:
         yield
     except FashionError:
         if os.environ.get("RANK", "0") == "0":
             raise
-        # torchrun ends all others, the first one too, when one has ended.
+        # When one process has ended torchrun ends all others, the first one too.
         with suppress(KeyboardInterrupt):
             time.sleep(GRACE)
         sys.exit(1)
@@ -70,7 +66,7 @@ def one_voice() -> Iterator[None]:
 
 @contextmanager
 def group(hardware: Hardware) -> Iterator[None]:
-    """Join the processes of one training for what runs inside; alone, nothing happens."""
+    """Join the processes of one training while the body runs; a single process needs no group."""
     if hardware.processes == 1:
         yield
         return
@@ -80,7 +76,7 @@ def group(hardware: Hardware) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        # Another one has died, which whoever started them will tell.
+        # Another process died; the launcher reports it.
         if isinstance(error, distributed.DistError) or "gloo" in str(error):
             sys.exit(1)
         raise
@@ -89,7 +85,7 @@ def group(hardware: Hardware) -> Iterator[None]:
 
 
 def shared(content: bytes | None, hardware: Hardware) -> bytes | None:
-    """The first process's content, in every process; None where it has none."""
+    """The first process's content, in every process; None if it has none."""
     if hardware.processes == 1:
         return content
     length = torch.tensor(len(content or b""), device=hardware.device)

@@ -1,30 +1,30 @@
-"""What a person sees while training runs; nothing here reaches a number, so no stage depends on it."""
+"""What a person sees while training runs."""
 
 import time
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
 
 from tqdm import tqdm
 
-if TYPE_CHECKING:
-    from fashion.training import Epoch
+from fashion.data.reading import Part
+from fashion.training.engine import Epoch, Run, train
+from fashion.training.recipe import steps_per_epoch
 
 
-def step_bar(steps: int, done: int = 0) -> "tqdm[Any]":
-    """A bar over all steps with the time left, on a terminal only."""
-    return tqdm(total=steps, initial=done, unit="step", disable=None, leave=False)
-
-
-def epoch_lines(epochs: int, done: int = 0) -> Callable[["Epoch"], str]:
-    """A function that says in one line what an epoch gave and how long the rest will take, timed from now."""
-    started = time.monotonic()
-
-    def line(epoch: "Epoch") -> str:
-        left = (time.monotonic() - started) / (epoch.number - done) * (epochs - epoch.number)
-        best = "*" if epoch.best else " "
-        return (
-            f"epoch {epoch.number:3}/{epochs}  training {epoch.train_accuracy:.2%}  "
-            f"validation {epoch.validation_accuracy:.2%} {best}  {tqdm.format_interval(left)} left"
-        )
-
-    return line
+def shown(run: Run, training: Part, validation: Part, epochs: int, say: Callable[[str], object]) -> Iterator[Epoch]:
+    """Train a run up to that number of epochs, with a line for each and, on a terminal, a progress bar."""
+    steps = steps_per_epoch(len(training.labels), run.architecture.train)
+    done, started = len(run.epochs), time.monotonic()
+    if done >= epochs:
+        return
+    bar = tqdm(total=epochs * steps, initial=done * steps, unit="step", disable=None, leave=False)
+    with bar:
+        for epoch in train(run, training, validation, bar.update):
+            left = (time.monotonic() - started) / (epoch.number - done) * (epochs - epoch.number)
+            with bar.external_write_mode():
+                say(
+                    f"epoch {epoch.number:3}/{epochs}  training {epoch.train_accuracy:.2%}  validation "
+                    f"{epoch.validation_accuracy:.2%} {'*' if epoch.best else ' '}  {tqdm.format_interval(left)} left"
+                )
+            yield epoch
+            if epoch.number == epochs:
+                return

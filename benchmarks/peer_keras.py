@@ -1,0 +1,54 @@
+"""Keras on TensorFlow, in an environment of its own (peers.txt)."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from benchmarks.measuring import BATCH, RAW, WARMUP, Clock, main
+from fashion.data.reading import read_part
+from fashion.settings.description import Architecture
+
+
+def tensorflow(row: Architecture, steps: int) -> float:
+    """Run Keras's fit, with the images as one array."""
+    clock = Clock(steps)
+    network = keras.Sequential([keras.Input((28, 28, 1)), *(_layer(*layer) for layer in row.layers.values())])
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    network.compile(optimizer=keras.optimizers.Adam(0.001), loss=loss, metrics=["accuracy"])
+    part = read_part(RAW, "train")
+    # As many images as the steps take, repeated if needed.
+    index = np.arange((steps + WARMUP) * BATCH) % len(part.labels)
+    images = part.images[index, :, :, None].astype(np.float32) / 255
+    ticks = keras.callbacks.LambdaCallback(on_train_batch_end=clock.tick)
+    network.fit(images, part.labels[index], batch_size=BATCH, epochs=1, verbose=0, callbacks=[ticks])
+    return clock.milliseconds()
+
+
+def _layer(kind: str, arguments: dict[str, Any]) -> Any:  # noqa: PLR0911 - a table
+    """A row's layer in Keras."""
+    match kind, arguments:
+        case "Conv2d", {"out_channels": maps, "kernel_size": size, **rest}:
+            return layers.Conv2D(maps, size, padding="same" if rest.get("padding") else "valid")
+        case "Linear", {"out_features": units}:
+            return layers.Dense(units)
+        case (("MaxPool2d" | "AvgPool2d"), {"kernel_size": size, **rest}):
+            pooling = layers.MaxPooling2D if kind == "MaxPool2d" else layers.AveragePooling2D
+            return pooling(size, rest.get("stride"))
+        case "Dropout", {"p": share}:
+            return layers.Dropout(share)
+        case (("BatchNorm1d" | "BatchNorm2d"), _):
+            return layers.BatchNormalization()
+        case "LocalResponseNorm", {"size": size, "alpha": alpha, "beta": beta, "k": k}:
+            return layers.Lambda(lambda x: tf.nn.lrn(x, size // 2, bias=k, alpha=alpha / size, beta=beta))
+        case (("ReLU" | "Tanh"), _):
+            return layers.Activation(kind.lower())
+        case "Flatten", _:
+            return layers.Flatten()
+    raise ValueError(f"{kind} has no counterpart in Keras here")
+
+
+if __name__ == "__main__":
+    main(tensorflow)

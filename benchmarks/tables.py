@@ -1,0 +1,82 @@
+"""The generated tables of README.md and docs/, between the comments `<!-- table: NAME -->` and `<!-- end -->`."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+import typer
+
+from benchmarks import accuracy, pipeline, training
+from fashion.files import read_json, write_text
+from fashion.networks.building import build, count
+from fashion.settings.params import Params
+
+SECTION = re.compile(r"(<!-- table: (\w+) -->\n)(?:.*?\n)?(<!-- end -->)", re.DOTALL)
+
+
+def tables() -> None:
+    """Write all tables, and print the names of the files that changed."""
+    for path in (Path("README.md"), *sorted(Path("docs").glob("*.md"))):
+        before = path.read_text(encoding="utf-8")
+        if (after := filled(before)) != before:
+            write_text(path, after)
+            typer.echo(path)
+
+
+def filled(text: str) -> str:
+    """A Markdown file's text with its tables made from the committed figures."""
+    return SECTION.sub(lambda section: f"{section[1]}{TABLES[section[2]]()}\n{section[3]}", text)
+
+
+def architectures() -> str:
+    """Each architecture's size, its published and rebuilt accuracy, and the time that its training takes."""
+    params, timings = Params.load(), read_json(Path("benchmarks/epochs.json"))
+    board = read_json(Path("metrics/leaderboard.json"))
+    lines = [
+        "| architecture | parameters | published | rebuilt | 95 % interval | time to train |",
+        "|---|--:|---|---|---|--:|",
+    ]
+    for key, row in params.models.items():
+        with torch.device("meta"):
+            parameters, _ = count(build(row.layers))
+        time = timings["seconds"].get(key, 0) * row.train.epochs
+        cells = [f"`{key}`", f"{parameters:,}", *_accuracies(params.claims(key), board.get(key)), _duration(time)]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, "", f"Times: epochs of the recipe times the seconds of one on {timings['machine']}."])
+
+
+def _accuracies(claims: dict[str, float], scores: dict[str, Any] | None) -> list[str]:
+    """The published accuracy, the rebuilt one on the same images, and its interval: test images if both are known."""
+    part = "validation" if "validation_accuracy" in claims and "test_accuracy" not in claims else "test"
+    on, claim = "" if part == "test" else f"{part} ", claims.get(f"{part}_accuracy")
+    published = "" if claim is None else f"{on}{_percent(claim)}"
+    if scores is None:
+        return [published, "not trained", ""]
+    interval = " to ".join(map(_percent, scores["test_interval"])) if part == "test" else ""
+    return [published, f"{on}{_percent(scores[f'{part}_accuracy'])}", interval]
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.2f} %"
+
+
+def _duration(seconds: float) -> str:
+    """Whole minutes, and hours from one on; nothing if there is no measurement."""
+    minutes = max(1, round(seconds / 60))
+    hours, rest = divmod(minutes, 60)
+    return "" if not seconds else f"{hours} h {rest} min" if hours else f"{minutes} min"
+
+
+def _figures(name: str, table: Callable[[dict[str, Any]], str]) -> str:
+    return table(read_json(Path(f"benchmarks/{name}.json")))
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "architectures": architectures,
+    "training": partial(_figures, "training", training.table),
+    "accuracy": partial(_figures, "accuracy", accuracy.table),
+    "pipeline": partial(_figures, "pipeline", pipeline.table),
+}

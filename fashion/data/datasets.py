@@ -1,0 +1,101 @@
+"""The data sets: one table of their names, classes and sources."""
+
+from dataclasses import dataclass
+
+SIDE = 28
+CLASS_COUNT = 10
+# The training images that the counts of a split are stated for.
+FULL = 60_000
+# The names of the IDX files: images and labels of each part.
+FILES = {
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+NAMES = tuple(name for names in FILES.values() for name in names)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images of ten classes in four IDX files.
+
+    title: its name on pages. classes: their names, in the order of the labels. sources: folders and URLs that have the
+    files. compressed, uncompressed: the MD5 sums of both forms, in the order of NAMES; without those of the second form
+    only compressed files are accepted, and fetched again whenever the stage runs.
+    """
+
+    title: str
+    classes: tuple[str, ...]
+    sources: tuple[str, ...] = ()
+    compressed: tuple[str, ...] = ()
+    uncompressed: tuple[str, ...] = ()
+
+
+# Addresses and sums of compressed files are those that torchvision has.
+DATASETS = {
+    "fashion_mnist": Dataset(
+        title="Fashion-MNIST",
+        classes=(
+            "T-shirt/top",
+            "Trouser",
+            "Pullover",
+            "Dress",
+            "Coat",
+            "Sandal",
+            "Shirt",
+            "Sneaker",
+            "Bag",
+            "Ankle boot",
+        ),
+        sources=(
+            # The official files in this repository, then Keras's copies.
+            "data/fashion-mnist",
+            "~/.keras/datasets/fashion-mnist",
+            "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+            "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
+        ),
+        compressed=(
+            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "25c81989df183df01b3e8a0aad5dffbe",
+            "bef4ecab320f06d8554ea6380940ec79",
+            "bb300cfdad3c16e7a12a480ee83cd310",
+        ),
+        # Of the official files.
+        uncompressed=(
+            "f4a8712d7a061bf5bd6d2ca38dc4d50a",
+            "9018921c3c673c538a1fc5bad174d6f9",
+            "8181f5470baa50b63fa0f6fddb340f0a",
+            "15d484375f8d13e6eb1aabb0c3f46965",
+        ),
+    ),
+    "mnist": Dataset(
+        title="MNIST",
+        classes=tuple("0123456789"),
+        sources=("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
+        compressed=(
+            "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "d53e105ee54ea40749a09fcbcd1e9432",
+            "9fb629c4189551a2d022fa330f9573f3",
+            "ec29112dd5afa0611ce80d1b7f02629c",
+        ),
+        # As several public tools state them.
+        uncompressed=(
+            "6bbc9ace898e44ae57da46a324031adb",
+            "a25bea736e30d166cdddb491f175f624",
+            "2646ac647ad5339dbf082846283269ea",
+            "27ae3e4e09519cfbb04c329615203637",
+        ),
+    ),
+    "kmnist": Dataset(
+        title="Kuzushiji-MNIST",
+        classes=("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
+        sources=("http://codh.rois.ac.jp/kmnist/dataset/kmnist/",),
+        compressed=(
+            "bdb82020997e1d708af4cf47b453dcf7",
+            "e144d726b3acfaa3e44228e80efcd344",
+            "5c965bf0a639b31b8f53240b1b52f4d7",
+            "7320c461ea6c1c855c0b718fb2a4b134",
+        ),
+    ),
+    # Made from scikit-learn's.
+    "digits": Dataset(title="The digits of scikit-learn", classes=tuple("0123456789")),
+}

@@ -1,0 +1,122 @@
+"""Fetch a data set's four files from the first source that has them right."""
+
+import gzip
+import hashlib
+import logging
+import re
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pooch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from fashion.data.datasets import DATASETS, NAMES
+from fashion.data.reading import idx_bytes
+from fashion.errors import FashionError
+from fashion.files import write_bytes
+
+MIRROR = "FASHION_MNIST_MIRROR"
+# Seconds without an answer after which a server is given up.
+TIMEOUT = 30
+
+
+class Wanted(NamedTuple):
+    """A file: its uncompressed name, and the MD5 sums of both forms, the second if it is known."""
+
+    name: str
+    compressed: str
+    uncompressed: str | None
+
+
+def fetch(name: str, folder: Path, mirror: str | None) -> Iterator[str]:
+    """Put a data set's four uncompressed files into a folder, keeping those that are there and right.
+
+    mirror: a folder or URL to try first. Yields a sentence for each file: where it came from.
+    Raises FashionError, naming every source and why it failed, if no source has a file.
+    """
+    if name == "digits":
+        yield from _digits(folder)
+        return
+    dataset = DATASETS[name]
+    sources = [*([mirror] if mirror else []), *dataset.sources]
+    for file in map(Wanted, NAMES, dataset.compressed, dataset.uncompressed or [None] * len(NAMES)):
+        target = folder / file.name
+        if file.uncompressed and target.is_file() and _md5(target.read_bytes()) == file.uncompressed:
+            yield f"{file.name}: already here"
+            continue
+        content, source = _first(file, sources)
+        write_bytes(target, content)
+        yield f"{file.name}: from {source}"
+
+
+def _first(file: Wanted, sources: list[str]) -> tuple[bytes, str]:
+    """The file's content from the first source that has it right, and that source."""
+    failures = []
+    for source in sources:
+        read = _from_url if "://" in source else _from_folder
+        try:
+            return read(source, file), source
+        # requests' errors are OSErrors; pooch raises ValueError for a wrong sum.
+        except (OSError, ValueError) as error:
+            failures.append(f"{source} ({_why(error)})")
+    raise FashionError(
+        f"no source has {file.name} right: {'; '.join(failures)}. Set {MIRROR} to a folder or URL that has the files, "
+        "or work without a network on data.dataset=digits."
+    )
+
+
+def _why(error: Exception) -> str:
+    """The core of an error: for a failed connection its reason, without the names of urllib3's objects."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    text = str(reason or error).split("\n")[0]
+    return re.sub(r"^HTTPS?Connection\w*\(.*?\): ", "", text)[:200]
+
+
+def _from_folder(folder: str, file: Wanted) -> bytes:
+    """The file from a folder that holds it compressed or uncompressed."""
+    plain = Path(folder).expanduser() / file.name
+    packed = plain.with_name(f"{file.name}.gz")
+    if packed.is_file():
+        return gzip.decompress(_verified(packed.read_bytes(), file.compressed))
+    if plain.is_file() and file.uncompressed:
+        return _verified(plain.read_bytes(), file.uncompressed)
+    raise FileNotFoundError(f"no {packed.name} there")
+
+
+def _from_url(url: str, file: Wanted) -> bytes:
+    """The compressed file from the web, tried three times."""
+    # The caller reports what went wrong, once.
+    pooch.get_logger().setLevel(logging.CRITICAL)
+    name = f"{file.name}.gz"
+    with tempfile.TemporaryDirectory() as folder:
+        web = pooch.create(folder, f"{url.rstrip('/')}/", registry={name: f"md5:{file.compressed}"}, retry_if_failed=2)
+        path = web.fetch(name, downloader=pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT))
+        return gzip.decompress(Path(path).read_bytes())
+
+
+def _verified(content: bytes, md5: str) -> bytes:
+    if _md5(content) != md5:
+        raise ValueError(f"MD5 sum {_md5(content)} instead of {md5}")
+    return content
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def _digits(folder: Path) -> Iterator[str]:
+    """scikit-learn's 8x8 digits: each pixel becomes 3x3, with a margin of 2; a stratified fifth is the test part."""
+    images, labels = load_digits(return_X_y=True)
+    grey = (images.reshape(-1, 8, 8) * 255 // 16).astype(np.uint8)
+    large = np.pad(grey.repeat(3, axis=1).repeat(3, axis=2), ((0, 0), (2, 2), (2, 2)))
+    train_images, test_images, train_labels, test_labels = train_test_split(
+        large, labels.astype(np.uint8), test_size=0.2, stratify=labels, random_state=0
+    )
+    for name, array in zip(NAMES, (train_images, train_labels, test_images, test_labels), strict=True):
+        write_bytes(folder / name, idx_bytes(array))
+        yield f"{name}: from scikit-learn"

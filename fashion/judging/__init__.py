@@ -1,0 +1,1 @@
+"""What a network's predictions are worth, and how two networks compare."""

@@ -1,0 +1,37 @@
+"""Which scores belong to the current settings and code; no table shows others."""
+
+from pathlib import Path
+from typing import Any
+
+from fashion.files import read_json
+from fashion.settings.description import FOLDER, Description
+
+
+def descriptions() -> dict[str, Description]:
+    """The description of every training, as the stage check wrote it, by the training's name."""
+    files = sorted(FOLDER.glob("*.json"), key=lambda path: path.stem)
+    return {path.stem: Description.read(path) for path in files}
+
+
+def current(trainings: dict[str, Description]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+    """The scores of the trainings that are evaluated, by name, and the names of those left out.
+
+    A training is left out if its scores come from other settings or code than its description has.
+    """
+    found, left_out = {}, []
+    for name, description in trainings.items():
+        path = Path(f"metrics/evaluate/{name}.json")
+        if path.is_file():
+            scores = read_json(path)
+            if scores.get("training") == description.identity:
+                found[name] = scores
+            else:
+                left_out.append(name)
+    return found, left_out
+
+
+def sentence(left_out: list[str]) -> str:
+    """A note on the trainings that a table leaves out; empty if there are none."""
+    if not left_out:
+        return ""
+    return f"Left out, because their settings or code have changed since they were trained: {', '.join(left_out)}."

@@ -1,0 +1,91 @@
+"""Scores of predictions: accuracy with its interval, loss, per-class scores, calibration, worst mistakes."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from sklearn.metrics import f1_score, log_loss, precision_recall_fscore_support
+
+# Bins of equal width in confidence; the usual number since Guo et al. 2017, arXiv 1706.04599.
+BINS = 15
+Probabilities = NDArray[np.float64]
+Labels = NDArray[np.int64]
+
+
+def overall(labels: Labels, probabilities: Probabilities) -> dict[str, Any]:
+    """Accuracy, its 95 % Wilson interval, mean cross-entropy in nats and macro F1."""
+    predictions, classes = probabilities.argmax(1), range(probabilities.shape[1])
+    correct = int((predictions == labels).sum())
+    interval = binomtest(correct, len(labels)).proportion_ci(method="wilson")
+    return {
+        "accuracy": correct / len(labels),
+        "interval": [interval.low, interval.high],
+        "loss": float(log_loss(labels, probabilities, labels=classes)),
+        "macro_f1": float(f1_score(labels, predictions, labels=classes, average="macro", zero_division=0)),
+        "correct": correct,
+        "images": len(labels),
+    }
+
+
+def details(labels: Labels, probabilities: Probabilities, classes: Sequence[str], mistakes: int) -> dict[str, Any]:
+    """Per-class scores, calibration with its expected error, and this number of the worst mistakes."""
+    bins = calibration(labels, probabilities)
+    return {
+        "calibration_error": expected_calibration_error(bins),
+        "classes": per_class(labels, probabilities.argmax(1), classes),
+        "calibration": bins,
+        "mistakes": worst_mistakes(labels, probabilities, mistakes),
+    }
+
+
+def per_class(labels: Labels, predictions: Labels, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Precision, recall and F1 of each class; 0 where a class is never predicted."""
+    columns = precision_recall_fscore_support(labels, predictions, labels=range(len(classes)), zero_division=0)
+    return [
+        {"class": name, "precision": float(p), "recall": float(r), "f1": float(f), "images": int(n)}
+        for name, p, r, f, n in zip(classes, *columns, strict=True)
+    ]
+
+
+def calibration(labels: Labels, probabilities: Probabilities) -> list[dict[str, Any]]:
+    """Mean confidence and accuracy of the predictions in each bin of confidence that is not empty."""
+    confidence = probabilities.max(1)
+    correct = probabilities.argmax(1) == labels
+    # Bins are open below and closed above, as in Guo et al.
+    place = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    rows = []
+    for number in np.unique(place):
+        inside = place == number
+        rows.append(
+            {
+                "confidence": float(confidence[inside].mean()),
+                "accuracy": float(correct[inside].mean()),
+                "images": int(inside.sum()),
+            }
+        )
+    return rows
+
+
+def expected_calibration_error(bins: Sequence[dict[str, Any]]) -> float:
+    """The mean distance between confidence and accuracy over the bins, weighted by their images."""
+    total = sum(row["images"] for row in bins)
+    return float(sum(abs(row["confidence"] - row["accuracy"]) * row["images"] for row in bins) / total)
+
+
+def worst_mistakes(labels: Labels, probabilities: Probabilities, most: int) -> list[dict[str, Any]]:
+    """The wrong predictions of highest confidence, the most confident first: index, truth, prediction, confidence."""
+    predictions, confidence = probabilities.argmax(1), probabilities.max(1)
+    wrong = np.flatnonzero(predictions != labels)
+    # A stable sort: equal confidences keep the images' order on every machine.
+    order = wrong[np.argsort(-confidence[wrong], kind="stable")][:most]
+    return [
+        {
+            "index": int(i),
+            "truth": int(labels[i]),
+            "prediction": int(predictions[i]),
+            "confidence": float(confidence[i]),
+        }
+        for i in order
+    ]

@@ -1,0 +1,1 @@
+"""Networks: layers, how a row of params.yaml becomes a network, weights files, logits."""

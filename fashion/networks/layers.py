@@ -1,0 +1,229 @@
+"""Layers that torch.nn lacks (residual blocks, those of LeNet-5 in 1998) or computes slowly.
+
+"The paper" is LeCun, Bottou, Bengio and Haffner, "Gradient-based learning applied to document recognition",
+Proceedings of the IEEE 86(11), 1998, section II.B.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+class Conv2d(nn.Conv2d):
+    """torch.nn.Conv2d, as a matrix product where the kernel covers its input, as in LeNet-5's last convolution.
+
+    A third of the time there on a CPU (120 maps from 16x4x4), 5 % of the whole step.
+    """
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(n, in_channels, height, width) -> (n, out_channels, new height, new width)."""
+        plain = (self.padding, self.dilation, self.groups) == ((0, 0), (1, 1), 1)
+        if not plain or self.kernel_size != maps.shape[2:]:
+            return super().forward(maps)
+        return functional.linear(maps.flatten(1), self.weight.flatten(1), self.bias)[:, :, None, None]
+
+
+class Conv3x3(Conv2d):
+    """A 3x3 convolution that keeps rows and columns, without a bias, since a norm follows it."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
+
+
+def block_mean(maps: Tensor, size: int) -> Tensor:
+    """(n, channels, height, width) -> (n, channels, height / size, width / size), as torch's average pooling.
+
+    On CPUs, where blocks fill the maps, by a convolution of each map by itself: a sixth of the time of torch's in bf16
+    (6x28x28 maps), its gradient, which repeats pixels and rows, an eighth; a quarter of the step of `lenet5`. On CUDA
+    torch.compile of torch 2.11 makes a wrong gradient of that.
+    """
+    if maps.device.type != "cpu" or any(side % size for side in maps.shape[2:]):
+        return functional.avg_pool2d(maps, size)
+    means: Tensor = _BlockMean.apply(maps, size)
+    return means
+
+
+class _BlockMean(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, maps: Tensor, size: int) -> Tensor:
+        ctx.size = size
+        channels = maps.shape[1]
+        # Ones are exact in bf16, which 1/49 is not: means over 7x7 pixels would be 0.1 % too small.
+        weight = maps.new_ones((channels, 1, size, size))
+        return functional.conv2d(maps, weight, stride=size, groups=channels).div_(size**2)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
+        # In channels_last, so that whole pixels and whole rows are copied.
+        shares = (gradient / ctx.size**2).permute(0, 2, 3, 1)
+        wide = torch.stack([shares] * ctx.size, 3).flatten(2, 3)
+        return torch.stack([wide] * ctx.size, 2).flatten(1, 2).permute(0, 3, 1, 2), None
+
+
+class AvgPool2d(nn.AvgPool2d):
+    """torch.nn.AvgPool2d, by `block_mean` where it averages square blocks."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(n, channels, height, width) -> (n, channels, new height, new width)."""
+        size = self.kernel_size
+        plain = (self.stride, self.padding, self.divisor_override) == (size, 0, None)
+        return block_mean(maps, size) if plain and isinstance(size, int) else super().forward(maps)
+
+
+class Residual(nn.Module):
+    """Adds each body's output to its input: He, Zhang, Ren and Sun 2016, arXiv 1603.05027.
+
+    shortcuts: what brings a body's input to its output's shape; the identity if it has that shape already.
+    """
+
+    def __init__(self, bodies: list[nn.Module], shortcuts: list[nn.Module]) -> None:
+        super().__init__()
+        self.bodies, self.shortcuts = nn.ModuleList(bodies), nn.ModuleList(shortcuts)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """The last body's output shape."""
+        for body, shortcut in zip(self.bodies, self.shortcuts, strict=True):
+            maps = shortcut(maps) + body(maps)
+        return maps
+
+
+class ScaledTanh(nn.Module):
+    """1.7159 tanh(2a/3), the paper's squashing function (its appendix A): +-1 maps to +-1."""
+
+    def forward(self, activations: Tensor) -> Tensor:
+        """Any shape, kept."""
+        return 1.7159 * torch.tanh(activations * (2 / 3))
+
+
+class Subsampling(nn.Module):
+    """The sum of each block of pixels times a trainable coefficient, plus a trainable bias: one pair for each map."""
+
+    def __init__(self, in_channels: int, kernel_size: int) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        # With a coefficient of 1/area training starts from the block's mean, as in average pooling.
+        self.weight = nn.Parameter(torch.full((in_channels, 1, 1), 1 / kernel_size**2))
+        self.bias = nn.Parameter(torch.zeros(in_channels, 1, 1))
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(n, channels, height, width) -> (n, channels, height / kernel_size, width / kernel_size)."""
+        return block_mean(maps, self.kernel_size) * (self.weight * self.kernel_size**2) + self.bias
+
+
+class PartialConv2d(nn.Module):
+    """A convolution in which each output map sees some of the input maps.
+
+    connections: texts with one word for each output map: the digits of the input maps that it sees. The names of the
+    texts have no meaning. Only connections have weights: shape (connections, kernel_size, kernel_size).
+    """
+
+    def __init__(self, in_channels: int, kernel_size: int, connections: dict[str, str]) -> None:
+        super().__init__()
+        words = " ".join(connections.values()).split()
+        pairs = [(target, int(digit)) for target, word in enumerate(words) for digit in word]
+        if any(source >= in_channels for _, source in pairs):
+            raise ValueError(f"connections name a map beyond the {in_channels} there are")
+        self.shape = (len(words), in_channels, kernel_size, kernel_size)
+        self.weight = nn.Parameter(torch.empty(len(pairs), kernel_size, kernel_size))
+        self.bias = nn.Parameter(torch.empty(len(words)))
+        self.targets: Tensor
+        self.sources: Tensor
+        targets, sources = zip(*pairs, strict=True)
+        self.register_buffer("targets", torch.tensor(targets), persistent=False)
+        self.register_buffer("sources", torch.tensor(sources), persistent=False)
+        # As in torch.nn.Conv2d: uniform within 1/sqrt(fan in), here of each map.
+        for target, word in enumerate(words):
+            bound = (len(word) * kernel_size**2) ** -0.5
+            nn.init.uniform_(self.bias.data[target : target + 1], -bound, bound)
+            for pair in (pair for pair, (owner, _) in enumerate(pairs) if owner == target):
+                nn.init.uniform_(self.weight.data[pair], -bound, bound)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(n, in_channels, height, width) -> (n, maps, height - kernel_size + 1, width - kernel_size + 1)."""
+        dense = self.weight.new_zeros(self.shape).index_put((self.targets, self.sources), self.weight)
+        return functional.conv2d(maps, dense, self.bias)
+
+
+class CodeDistance(nn.Module):
+    """Minus the squared Euclidean distance to a fixed code of +-1 for each class: the nearest class is the likeliest.
+
+    The codes of 1998 draw digits. These are Walsh functions: any two differ in about half of their places (40 to 42 of
+    84), so no two classes are closer than others. No trainable parameter.
+    """
+
+    def __init__(self, in_features: int, classes: int) -> None:
+        super().__init__()
+        # The parity of the bits that class and place share. Class 0 would be constant, so count from 1.
+        parity = [[((kind & place).bit_count() & 1) for place in range(in_features)] for kind in range(1, classes + 1)]
+        self.codes: Tensor
+        self.register_buffer("codes", 1 - 2 * torch.tensor(parity, dtype=torch.float32), persistent=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(n, in_features) -> (n, classes)."""
+        return -(features[:, None, :] - self.codes).square().sum(2)
+
+
+class LocalResponseNorm(nn.Module):
+    """torch.nn.LocalResponseNorm as a 1x1 convolution with a banded matrix over the channels.
+
+    A quarter of the time on CPUs (forward and backward, 96x13x13 maps), and deterministic on CUDA. Under autocast the
+    sum of squares is taken in the lower precision, its power in fp32: there 1 + a small sum would be rounded to 1.
+    Krizhevsky, Sutskever and Hinton 2012, section 3.3, with alpha divided by the window's size.
+    """
+
+    def __init__(self, in_channels: int, size: int, alpha: float, beta: float, k: float) -> None:
+        super().__init__()
+        self.beta, self.k = beta, k
+        channels = torch.arange(in_channels)
+        distance = channels - channels[:, None]
+        band = (distance >= -(size // 2)) & (distance <= (size - 1) // 2)
+        self.band: Tensor
+        self.register_buffer("band", (band * (alpha / size))[:, :, None, None], persistent=False)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(n, in_channels, height, width), kept."""
+        sums = functional.conv2d(maps.square(), self.band)
+        return (maps * (sums.float() + self.k) ** -self.beta).to(maps.dtype)
+
+
+class Dropout(nn.Module):
+    """torch.nn.Dropout with masks from whole words of random bits on CPUs: four values from each.
+
+    torch draws value by value there, a sixth of the step of `cnn`. The share dropped is p to 1/65,536.
+    generator: the source of the bits; torch's own generator if None.
+    """
+
+    generator: torch.Generator | None = None
+
+    def __init__(self, p: float = 0.5) -> None:
+        super().__init__()
+        if not 0 <= p < 1:
+            raise ValueError("p must be at least 0 and less than 1")
+        self.p = p
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Any shape, kept."""
+        if not self.training or values.device.type != "cpu":
+            return functional.dropout(values, self.p, self.training)
+        # In the values' memory format: otherwise channels_last maps would be reordered.
+        return values * self.draw(values.shape, values.stride()) * (1 / (1 - self.p))
+
+    def draw(self, shape: tuple[int, ...], strides: tuple[int, ...]) -> Tensor:
+        """A mask of the values to keep."""
+        words = torch.empty(-(-math.prod(shape) // 4), dtype=torch.int64)
+        words.random_(-(2**63), None, generator=self.generator)
+        return words.view(torch.int16).as_strided(shape, strides) >= round(self.p * 2**16) - 2**15
+
+
+class Dropout2d(Dropout):
+    """torch.nn.Dropout2d, with masks as in `Dropout`: whole maps are dropped."""
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """(n, channels, height, width), kept."""
+        if not self.training or maps.device.type != "cpu":
+            return functional.dropout2d(maps, self.p, self.training)
+        channels = maps.shape[1]
+        return maps * self.draw((len(maps), channels, 1, 1), (channels, 1, 1, 1)) * (1 / (1 - self.p))

@@ -1,0 +1,75 @@
+"""Weights files: safetensors with one entry of JSON that describes them, and the networks in them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from fashion.data.datasets import DATASETS
+from fashion.errors import FashionError
+from fashion.networks.building import build
+from fashion.settings.description import Description
+
+# safetensors writes several entries in random order, so the file's hash would change; one entry is stable.
+ENTRY = "fashion"
+
+
+def header(description: Description, hardware: dict[str, Any]) -> dict[str, Any]:
+    """A file's description of its weights: the training, the classes, and what computed it."""
+    return {
+        "description": description.model_dump(),
+        "classes": DATASETS[description.dataset].classes,
+        "hardware": hardware,
+        "torch": torch.__version__,
+    }
+
+
+def dumps(state: dict[str, Tensor], header: dict[str, Any]) -> bytes:
+    """A state dict and its header as the content of a file; equal input gives equal bytes."""
+    # safetensors takes no channels_last strides.
+    tensors = {name: tensor.contiguous() for name, tensor in state.items()}
+    # Unsorted: the order of `layers` is the network.
+    return save(tensors, {ENTRY: json.dumps(header)})
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Read a state dict and its header; FashionError if the file is missing or not one of this project."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = json.loads((file.metadata() or {})[ENTRY])
+            return {name: file.get_tensor(name) for name in file.keys()}, header  # noqa: SIM118 - not a dictionary
+    except FileNotFoundError:
+        raise FashionError(f"{path} is not here: train it with dvc repro, or fetch it with dvc pull.") from None
+    except (SafetensorError, KeyError, ValueError, RecursionError, OSError) as error:
+        raise FashionError(f"{path} is not a weights file of this project ({error}): train it again.") from None
+
+
+def load(path: Path) -> tuple[nn.Sequential, Description, dict[str, Any]]:
+    """The trained network in a file, on the CPU, with its description and the file's whole header.
+
+    Raises FashionError if the file is missing, not one of this project, or has other tensors than its architecture.
+    """
+    state, header = read(path)
+    try:
+        description = Description.model_validate(header["description"])
+        layers = description.architecture.layers
+        # Without memory first: a description may state any size.
+        with torch.device("meta"):
+            stated = build(layers).state_dict()
+        if _shapes(state) != _shapes(stated):
+            raise ValueError("its layers have other shapes")
+        network = build(layers)
+        network.load_state_dict(state)
+    except (FashionError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        first = str(error).split("\n")[0].rstrip(".")[:200]
+        raise FashionError(f"{path} contradicts its own description ({first}): train it again.") from None
+    return network, description, header
+
+
+def _shapes(state: Mapping[str, Tensor]) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in state.items()}

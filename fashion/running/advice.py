@@ -1,0 +1,100 @@
+"""Error messages: what is wrong, what would be right, how to undo it."""
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from fashion.errors import FashionError, did_you_mean
+from fashion.settings.params import PATH, UNDO, Params
+
+# pydantic lists the allowed values as 'a', 'b' or 'c'.
+QUOTED = "'(.*?)'"
+# The optional packages, and the extra that installs them.
+EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx"}
+
+
+@contextmanager
+def explained() -> Iterator[None]:
+    """On expected errors in the body, end the process with one sentence on standard error and exit code 1."""
+    try:
+        yield
+    except ValidationError as error:
+        sys.exit(f"error: {sentence(error)}")
+    except FileNotFoundError as error:
+        sys.exit(f"error: {error.filename or error} is not here: dvc repro makes what a stage reads.")
+    except (FashionError, OSError) as error:
+        sys.exit(f"error: {error}")
+    except (ModuleNotFoundError, MemoryError, RuntimeError) as error:
+        if (cure := _cure(error)) is None:
+            raise
+        sys.exit(f"error: {cure}")
+
+
+@contextmanager
+def in_row(key: str) -> Iterator[None]:
+    """Prefix errors in the body with the architecture's name, and add how to undo the change."""
+    try:
+        yield
+    except FashionError as error:
+        raise FashionError(f"{PATH}: models.{key}.{error} {UNDO}") from None
+
+
+def sentence(error: ValidationError) -> str:
+    """The first mistake, in one sentence; an unknown key before a missing one, since the two are often the same."""
+    errors = error.errors()
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    return f"{PATH}: {_what(first)} {UNDO}"
+
+
+def _cure(error: Exception) -> str | None:
+    """The cure for a missing package, and for those errors of torch and NumPy that a setting cures; None for others."""
+    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+        return (
+            f"{error.name} is not installed: .venv/bin/uv pip install --constraint requirements.lock --editable "
+            f"'.[{EXTRAS[error.name]}]' installs it."
+        )
+    # Recognised by words and modules: torch stays unimported, so that --help answers at once.
+    if re.search("out of memory|allocate", str(error)):
+        return f"there is too little memory: a smaller train.batch_size of the model in {PATH} takes less."
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        first = str(error).split("\n")[0]
+        return f"torch could not compile the network ({first}): set gpu.compile to false in {PATH}."
+    return None
+
+
+def _what(error: ErrorDetails) -> str:
+    key = ".".join(str(part) for part in error["loc"] if part != "[key]") or "the file"
+    value, context = error["input"], error.get("ctx", {})
+    match error["type"]:
+        case "extra_forbidden":
+            problem = f" is not a setting: {did_you_mean(str(error['loc'][-1]), _siblings(error))}"
+        case "missing":
+            problem = " is missing."
+        case "too_short":
+            problem = " is empty."
+        case "literal_error":
+            problem = f" is {value!r}: {did_you_mean(str(value), re.findall(QUOTED, context['expected']))}"
+        case "value_error":
+            problem = f" is {value!r}: it {context['error']}."
+        case _ if "[key]" in error["loc"] or error["type"] == "invalid_key":
+            problem = " is not a valid name: use lower-case letters, digits and _ only."
+        case _:
+            problem = f" is {value!r}: it {error['msg'].replace('Input should', 'must')}."
+    return key + problem
+
+
+def _siblings(error: ErrorDetails) -> list[str]:
+    """The settings that are allowed in the place of an unknown one."""
+    kind: Any = Params
+    for part in error["loc"][:-1]:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            kind = kind.model_fields[str(part)].annotation
+        else:
+            # A mapping of names to rows: dict[Key, Row].
+            kind = get_args(kind)[1]
+    return list(kind.model_fields)

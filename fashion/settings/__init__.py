@@ -1,0 +1,1 @@
+"""The settings of params.yaml, and the description of each training that follows from them."""

@@ -1,0 +1,171 @@
+"""All that determines a training's results, as types and as one text: equal descriptions give equal weights."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveInt,
+    model_validator,
+)
+
+from fashion.data.datasets import DATASETS, FULL
+from fashion.errors import FashionError
+from fashion.settings.kernels import Kernels
+
+# What stages depend on in place of params.yaml and the code; the stage check writes it.
+INPUTS = Path("data/inputs")
+# The descriptions: KEY.json for an architecture's training, KEY-SEED.json for a repeat.
+FOLDER = INPUTS / "train"
+
+
+def _layer(value: object) -> tuple[str, dict[str, Any]]:
+    """A layer's class and arguments, written `Tanh`, {Tanh: {}} or, in JSON, ["Tanh", {}]."""
+    match value:
+        case str():
+            return value, {}
+        case [str() as kind, dict() as arguments]:
+            return kind, arguments
+        case dict() if len(value) == 1:
+            (kind, arguments) = next(iter(value.items()))
+            if isinstance(arguments, dict) and all(isinstance(name, str) for name in arguments):
+                return str(kind), arguments
+    raise ValueError("must be a layer's class, or one class with its arguments: {Conv2d: {out_channels: 6, ...}}")
+
+
+def _dataset(name: str) -> str:
+    if name in DATASETS:
+        return name
+    raise ValueError(f"must be one of {', '.join(DATASETS)}")
+
+
+# Keys become parts of commands and file names, layer names parts of weights' names.
+Key = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+Layer = Annotated[tuple[str, dict[str, Any]], BeforeValidator(_layer)]
+Layers = Annotated[dict[Key, Layer], Field(min_length=1)]
+# The range that torch, NumPy and scikit-learn all accept.
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Dataset = Annotated[str, AfterValidator(_dataset)]
+
+
+class Settings(BaseModel):
+    """A section: every key known, every type exact, nothing changed later."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class Split(Settings):
+    """Counts of training images in each part, for a training set of 60,000, and the seed that draws them."""
+
+    train: PositiveInt
+    validation: PositiveInt
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.train + self.validation > FULL:
+            raise ValueError(f"asks for {self.train} + {self.validation} images, and there are {FULL}")
+        return self
+
+
+class Augment(Settings):
+    """How training images vary; by default not at all.
+
+    flip: mirrored with probability 1/2; shift: moved by up to so many pixels each way; erase: the side, in pixels, of a
+    square that is blanked out.
+    """
+
+    flip: bool = False
+    shift: Annotated[int, Field(ge=0, le=14)] = 0
+    erase: Annotated[int, Field(ge=0, le=28)] = 0
+
+
+class Recipe(Settings):
+    """How an architecture is trained, except for the number of epochs."""
+
+    batch_size: PositiveInt
+    optimizer: Literal["adam", "adamw", "nadam", "sgd"]
+    learning_rate: Annotated[float, Field(gt=0)]
+    weight_decay: NonNegativeFloat
+    schedule: Literal["constant", "linear", "cosine"]
+    warmup: Fraction
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    augment: Augment
+
+
+class Train(Recipe):
+    """The complete recipe of one architecture."""
+
+    epochs: PositiveInt
+
+
+class Pixels(Settings):
+    """What the darkest and the lightest pixel become; values in between follow linearly."""
+
+    black: float
+    white: float
+
+
+class Architecture(Settings):
+    """A complete row of `models`."""
+
+    split: str
+    pixels: Pixels
+    init: Literal["torch", "fan_in_normal"] = "torch"
+    train: Train
+    layers: Layers
+
+
+class Numerics(Settings):
+    """The settings of `gpu` that change a result's last bits."""
+
+    precision: Literal["auto", "fp32", "bf16", "fp16"]
+    compile: bool
+    channels_last: bool
+    deterministic: bool
+    lanes: Annotated[int, Field(ge=1, le=64)]
+    kernels: Kernels
+
+
+class Description(Settings):
+    """All that determines a training's results, apart from the machine.
+
+    model: the architecture's key. code: the fingerprint of the stage train.
+    """
+
+    model: Key
+    seed: Seed
+    dataset: Dataset
+    split: Split
+    architecture: Architecture
+    gpu: Numerics
+    code: str
+
+    @property
+    def text(self) -> str:
+        """The description as JSON; TypeError or ValueError if JSON cannot express an argument of a layer."""
+        # Unsorted: the order of `layers` is the network.
+        return json.dumps(self.model_dump(), indent=2, allow_nan=False) + "\n"
+
+    @property
+    def identity(self) -> str:
+        """The SHA-256 sum of the text, in hexadecimal, by which checkpoints and scores are matched."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a description; FashionError if the file is missing or damaged."""
+        try:
+            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        except FileNotFoundError:
+            raise FashionError(f"{path} is not here: dvc repro check writes it.") from None
+        except (ValueError, RecursionError) as error:
+            raise FashionError(f"{path} is damaged ({str(error).splitlines()[0]}): run dvc repro again.") from None

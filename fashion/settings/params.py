@@ -1,0 +1,191 @@
+"""The settings of params.yaml as types, and the description of each training that follows from them."""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import AfterValidator, Field
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from fashion.errors import FashionError, did_you_mean
+from fashion.settings.description import (
+    Architecture,
+    Dataset,
+    Description,
+    Fraction,
+    Key,
+    Numerics,
+    Pixels,
+    Recipe,
+    Seed,
+    Settings,
+    Split,
+)
+from fashion.settings.fingerprint import fingerprint
+
+PATH = Path("params.yaml")
+UNDO = f"Fix it, or undo your change with: git restore {PATH}"
+
+
+def _device(value: str) -> str:
+    if re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+        return value
+    raise ValueError("must be auto, cpu, mps, cuda or cuda:N")
+
+
+class Data(Settings):
+    """Which images."""
+
+    dataset: Dataset
+
+
+class Gpu(Numerics):
+    """Where and how training computes."""
+
+    device: Annotated[str, AfterValidator(_device)]
+    processes: Annotated[int, Field(ge=1)]
+
+
+class Repeat(Settings):
+    """A further training of an architecture, under another seed."""
+
+    model: str
+    seed: Seed
+
+
+class Row(Architecture):
+    """A row of `models`, completed by the row named in `like` and by the common settings."""
+
+    like: str | None = Field(default=None, exclude=True)
+
+
+class Published(Settings):
+    """What others claim for an architecture, as fractions, and where."""
+
+    train_accuracy: Fraction | None = None
+    validation_accuracy: Fraction | None = None
+    test_accuracy: Fraction | None = None
+    source: str
+    note: str | None = None
+
+    def accuracies(self) -> dict[str, float]:
+        """The claimed accuracies by name."""
+        return self.model_dump(include={"train_accuracy", "validation_accuracy", "test_accuracy"}, exclude_none=True)
+
+
+class Params(Settings):
+    """The whole of params.yaml."""
+
+    model: str
+    seed: Seed
+    data: Data
+    splits: dict[Key, Split]
+    pixels: Pixels
+    train: Recipe
+    gpu: Gpu
+    repeats: dict[str, Repeat]
+    models: dict[Key, Row]
+    published: dict[Key, Published]
+
+    @classmethod
+    def load(cls, path: Path = PATH) -> Self:
+        """Read the settings.
+
+        Raises FashionError if the file is missing or not YAML, or a name in it refers to nothing; pydantic's
+        ValidationError if a setting is wrong.
+        """
+        params = cls.model_validate(_completed(_read(path)))
+        params._check_names()
+        return params
+
+    def _check_names(self) -> None:
+        """Raise FashionError for the first name that refers to nothing, or a repeat that is not named after its own."""
+        rows = self.models
+        references: list[tuple[str, str, Iterable[str]]] = [("model", self.model, rows)]
+        references += [(f"models.{key}.split", row.split, self.splits) for key, row in rows.items()]
+        references += [(f"repeats.{name}.model", repeat.model, rows) for name, repeat in self.repeats.items()]
+        references += [(f"published.{key}", key, rows) for key in self.published]
+        for where, name, known in references:
+            if name not in known:
+                raise FashionError(
+                    f"{PATH}: {where} names {name!r}, which does not exist: {did_you_mean(name, known)} {UNDO}"
+                )
+        for name, repeat in self.repeats.items():
+            if name != (right := f"{repeat.model}-{repeat.seed}"):
+                raise FashionError(f"{PATH}: repeats.{name} must be called {right}, after its model and seed. {UNDO}")
+
+    def architecture(self, key: str) -> Row:
+        """The row called `key`; FashionError if there is none."""
+        if key not in self.models:
+            raise FashionError(f"no architecture of {PATH} is called {key!r}: {did_you_mean(key, self.models)}")
+        return self.models[key]
+
+    def claims(self, key: str) -> dict[str, float]:
+        """The accuracies published for an architecture, by name; none if the data set is another one."""
+        if self.data.dataset != "fashion_mnist" or key not in self.published:
+            return {}
+        return self.published[key].accuracies()
+
+    def describe(self, name: str) -> Description:
+        """The description of a training: an architecture under the common seed, or a repeat under its own.
+
+        Raises FashionError if there is none of that name.
+        """
+        repeat = self.repeats.get(name)
+        key, seed = (repeat.model, repeat.seed) if repeat else (name, self.seed)
+        row = self.architecture(key)
+        return Description(
+            model=key,
+            seed=seed,
+            dataset=self.data.dataset,
+            split=self.splits[row.split],
+            architecture=Architecture(**{name: getattr(row, name) for name in Architecture.model_fields}),
+            gpu=Numerics(**{name: getattr(self.gpu, name) for name in Numerics.model_fields}),
+            code=fingerprint("train"),
+        )
+
+
+def _read(path: Path) -> object:
+    try:
+        # The parser that DVC uses, so that both read the same values.
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise FashionError(f"{path} is not here: run the command in the project's root.") from None
+    except (YAMLError, ValueError) as error:
+        where = error.problem_mark.line + 1 if isinstance(error, MarkedYAMLError) and error.problem_mark else "?"
+        what = getattr(error, "problem", None) or str(error).split("\n")[0]
+        raise FashionError(f"{path}, line {where}, is not YAML: {what}. {UNDO}") from None
+
+
+def _completed(raw: Any) -> Any:
+    """The settings with each row of `models` laid over the one that it is like, and both over the common settings."""
+    match raw:
+        case {"models": dict() as models}:
+            common = {name: raw[name] for name in ("pixels", "train") if name in raw}
+            rows = {key: _laid_over(common, _like(models, key)) for key in models}
+            return raw | {"models": rows}
+    return raw
+
+
+def _like(models: dict[Any, Any], key: Any) -> Any:
+    """A row laid over the one that it is like; its own layers take the place of all of the other's."""
+    row = models[key]
+    match row:
+        case {"like": name}:
+            where = f"{PATH}: models.{key}.like names {name!r}"
+            if not (isinstance(name, str) and name in models):
+                raise FashionError(f"{where}, which does not exist: {did_you_mean(str(name), map(str, models))} {UNDO}")
+            base = models[name]
+            if isinstance(base, dict) and "like" in base:
+                raise FashionError(f"{where}, which is itself like another one: name that. {UNDO}")
+            own = {"layers": row["layers"]} if "layers" in row else {}
+            return _laid_over(base, row) | own
+    return row
+
+
+def _laid_over(base: object, top: object) -> Any:
+    if isinstance(base, dict) and isinstance(top, dict):
+        return base | {key: _laid_over(base.get(key), value) for key, value in top.items()}
+    return top

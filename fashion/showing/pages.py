@@ -1,0 +1,52 @@
+"""Pages: one file each that fetches nothing, from the templates next to this module."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from fashion.data.datasets import DATASETS
+
+
+def render(template: str, **content: Any) -> str:
+    """A template filled in; everything but Markup is escaped.
+
+    Filters for templates: `percent` for fractions, `short` for large numbers, `data` for PNG bytes as an image's
+    address, `drawing` for SVG, `title_of` for a data set's name.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "percent": percent,
+        "short": short,
+        "data": data,
+        "drawing": Markup,
+        "title_of": lambda name: DATASETS[name].title,
+    }
+    return environment.get_template(template).render(content)
+
+
+def percent(fraction: float, places: int = 2) -> str:
+    """0.8932 as 89.32 %."""
+    return f"{fraction:.{places}%}".replace("%", "\N{NARROW NO-BREAK SPACE}%")
+
+
+def short(number: float) -> str:
+    """A large number to three digits with its prefix: 2,317,572,000,000 as 2.32 T."""
+    units = ("", "k", "M", "G", "T", "P", "E")
+    power = 0
+    while number >= 999.5 and power < len(units) - 1:  # noqa: PLR2004 - from 999.5 on it would be written as 1000
+        number, power = number / 1000, power + 1
+    return f"{number:.3g}\N{NARROW NO-BREAK SPACE}{units[power]}".rstrip()
+
+
+def data(image: bytes) -> str:
+    """A PNG as a data address."""
+    return f"data:image/png;base64,{base64.b64encode(image).decode()}"

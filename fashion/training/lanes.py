@@ -1,0 +1,225 @@
+"""Lanes: the parts of each batch, computed by one thread each, whose gradients are added in the lanes' order.
+
+The number of lanes determines a result's last bits. How many cores, threads or processes compute them does not.
+"""
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from typing import TypeVar
+
+import torch
+from torch import Tensor, distributed, nn
+
+from fashion.networks.layers import Dropout
+from fashion.threads import cores, each
+from fashion.training.hardware import Hardware
+
+T = TypeVar("T")
+
+# Weights are padded to, and cut at, multiples of so many values: whole vectors, so that no cut changes a rounding.
+WHOLE = 64
+# Updating fewer weights than these takes less time than waking another thread.
+SLICE = 2**18
+
+
+@dataclass
+class Lane:
+    """One part of each batch: a network that shares its weights, with statistics and random numbers of its own.
+
+    generator: draws the augmentation. gradients: those of all weights in one row. views: the same, one for each weight.
+    outputs, targets: the network's logits for each batch of this epoch, and the labels.
+    """
+
+    network: nn.Sequential
+    generator: torch.Generator
+    gradients: Tensor
+    views: list[Tensor]
+    outputs: list[Tensor] = field(default_factory=list)
+    targets: list[Tensor] = field(default_factory=list)
+
+
+@dataclass
+class Slice:
+    """Weights that one thread updates.
+
+    rounded: the same weights in the precision that layers compute in. gradients: each lane's, added up in the first.
+    """
+
+    optimizer: torch.optim.Optimizer
+    weights: nn.Parameter
+    rounded: Tensor
+    gradients: Sequence[Tensor]
+
+
+class Lanes:
+    """The lanes that this process computes, and the weights that they share, in one row for few operations a step."""
+
+    def __init__(
+        self,
+        placed: nn.Sequential,
+        hardware: Hardware,
+        make_optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
+    ) -> None:
+        """Move a placed network's weights into one row; its parameters become views of it."""
+        self._placed, self._hardware = placed, hardware
+        self._scaler = torch.amp.GradScaler(hardware.device.type, enabled=hardware.numerics.precision == "fp16")
+        parameters = list(placed.parameters())
+        starts = [0, *accumulate(-(-weight.numel() // WHOLE) * WHOLE for weight in parameters)]
+
+        def views(row: Tensor) -> list[Tensor]:
+            places = zip(parameters, starts[:-1], strict=True)
+            return [row.as_strided(weight.size(), weight.stride(), start) for weight, start in places]
+
+        weights = torch.zeros(starts[-1], device=hardware.device)
+        for weight, view in zip(parameters, views(weights), strict=True):
+            weight.data = view.copy_(weight.detach())
+        # Rounded once a step for all lanes. The other layers' weights stay in full precision, as under autocast.
+        rounded = weights.to(hardware.dtype)
+        low = _multiplied(placed)
+        pairs = zip(parameters, views(rounded), strict=True)
+        self._leaves = [nn.Parameter(view if id(weight) in low else weight.detach()) for weight, view in pairs]
+        shared = {id(weight): leaf for weight, leaf in zip(parameters, self._leaves, strict=True)}
+        self.own = []
+        for _ in range(hardware.numerics.lanes // hardware.processes):
+            network = copy.deepcopy(placed, dict(shared))
+            if hardware.numerics.compile:
+                network.compile()
+            gradients = torch.zeros_like(weights)
+            self.own.append(Lane(network, torch.Generator(hardware.device), gradients, views(gradients)))
+        rows = (weights, rounded, *(lane.gradients for lane in self.own))
+        parts = zip(*(row.split(_slice_size(weights)) for row in rows), strict=True)
+        self._slices = [_slice(make_optimizer, *part) for part in parts]
+
+    def start_epoch(self, seeds: Sequence[Sequence[int]]) -> None:
+        """Copy the network's state to the lanes, and seed augmentation and dropout.
+
+        seeds: two for each of all lanes, of this process and others.
+        """
+        self._spread()
+        for lane, (augmentation, dropout) in self._with_own(seeds):
+            lane.generator.manual_seed(augmentation)
+            # On GPUs, where a process has one lane, dropout draws from torch's own generator.
+            torch.manual_seed(dropout)
+            draws = torch.Generator().manual_seed(dropout)
+            for module in lane.network.modules():
+                if isinstance(module, Dropout):
+                    module.generator = draws
+            lane.outputs.clear()
+            lane.targets.clear()
+            lane.network.train()
+
+    def step(self, rate: float, batch: Tensor, loss: Callable[[Lane, Tensor], Tensor]) -> None:
+        """Update the weights once, by the gradient of the sum of the lanes' losses, each on its share of a batch.
+
+        batch: indices of images.
+        """
+
+        def differentiate(task: tuple[Lane, Tensor]) -> None:
+            lane, share = task
+            gradients = torch.autograd.grad(self._scaler.scale(loss(lane, share)), self._leaves)
+            for view, gradient in zip(lane.views, gradients, strict=True):
+                view.copy_(gradient)
+
+        each(differentiate, self._with_own(batch.tensor_split(self._hardware.numerics.lanes)))
+        if self._hardware.processes > 1:
+            total, *others = (lane.gradients for lane in self.own)
+            distributed.all_reduce(_add(total, others))
+        for piece in self._slices:
+            piece.optimizer.param_groups[0]["lr"] = rate
+        each(self._update, self._slices)
+        self._scaler.update()
+
+    @torch.no_grad()
+    def _update(self, piece: Slice) -> None:
+        if self._hardware.processes == 1:
+            _add(piece.gradients[0], piece.gradients[1:])
+        self._scaler.step(piece.optimizer)
+        if piece.rounded.dtype != piece.weights.dtype:
+            piece.rounded.copy_(piece.weights)
+
+    @torch.no_grad()
+    def end_epoch(self) -> None:
+        """Give the network and all lanes the mean of the lanes' running statistics."""
+        for (name, buffer), (first, *others) in zip(self._placed.named_buffers(), self._buffers(), strict=True):
+            buffer.copy_(first)
+            if name.endswith(("running_mean", "running_var")):
+                _add(buffer, others)
+                if self._hardware.processes > 1:
+                    distributed.all_reduce(buffer)
+                buffer.div_(self._hardware.numerics.lanes)
+        self._spread()
+
+    @torch.no_grad()
+    def _spread(self) -> None:
+        """Give the lanes the network's buffers and weights."""
+        for buffer, copies in zip(self._placed.buffers(), self._buffers(), strict=True):
+            for other in copies:
+                other.copy_(buffer)
+        for piece in self._slices:
+            piece.rounded.copy_(piece.weights)
+
+    def _with_own(self, of_all: Sequence[T]) -> list[tuple[Lane, T]]:
+        """The lanes of this process, each with its item from a list for all lanes."""
+        first = self._hardware.rank * len(self.own)
+        return list(zip(self.own, of_all[first : first + len(self.own)], strict=True))
+
+    def _buffers(self) -> Iterator[tuple[Tensor, ...]]:
+        """Each buffer of the lanes' networks, in the lanes' order."""
+        return zip(*(lane.network.buffers() for lane in self.own), strict=True)
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
+        """The optimizer's state, in whole rows and counters that do not depend on the slices; and the scaler's."""
+        states = [piece.optimizer.state[piece.weights] for piece in self._slices]
+        rows = {
+            name: torch.cat([state[name] for state in states]) if value.dim() else value
+            for name, value in states[0].items()
+        }
+        return rows, self._scaler.state_dict()
+
+    def load(self, rows: dict[str, Tensor], scaler: dict[str, object]) -> None:
+        """Restore a `state`."""
+        start = 0
+        for piece in self._slices:
+            stop = start + len(piece.weights)
+            device = piece.weights.device
+            # The fused optimizers count steps where the weights are, the others on the CPU.
+            counters = device if piece.optimizer.defaults.get("fused") else torch.device("cpu")
+            piece.optimizer.state[piece.weights] = {
+                name: row[start:stop].to(device, copy=True) if row.dim() else row.to(counters, copy=True)
+                for name, row in rows.items()
+            }
+            start = stop
+        self._scaler.load_state_dict(scaler)
+
+
+def _multiplied(network: nn.Module) -> set[int]:
+    """The identities of the weights that autocast would round: those of convolutions and matrix products."""
+    layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
+    return {id(weight) for layer in layers for weight in layer.parameters(recurse=False)}
+
+
+def _slice_size(weights: Tensor) -> int:
+    """The number of weights that each thread updates; on a GPU all of them."""
+    if weights.device.type != "cpu":
+        return len(weights)
+    return max(SLICE, -(-len(weights) // cores() // WHOLE) * WHOLE)
+
+
+def _slice(
+    make_optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
+    weights: Tensor,
+    rounded: Tensor,
+    *gradients: Tensor,
+) -> Slice:
+    leaf = nn.Parameter(weights)
+    leaf.grad = gradients[0]
+    return Slice(make_optimizer([leaf]), leaf, rounded, gradients)
+
+
+def _add(total: Tensor, others: Sequence[Tensor]) -> Tensor:
+    """Add the others to the first tensor, in their order."""
+    for other in others:
+        total += other
+    return total

@@ -1,0 +1,39 @@
+"""A recipe's learning rates and optimizers."""
+
+import math
+
+import torch
+from torch import nn
+
+from fashion.settings.description import Train
+
+
+def steps_per_epoch(images: int, recipe: Train) -> int:
+    """Whole batches in an epoch; one smaller batch if there are too few images for one."""
+    return max(1, images // recipe.batch_size)
+
+
+def learning_rate(recipe: Train, step: int, steps: int) -> float:
+    """The rate of a step, counted from 0: linear warm-up to the highest rate, then the schedule; never zero."""
+    warmup = recipe.warmup * steps
+    if step < warmup:
+        return recipe.learning_rate * (step + 1) / (warmup + 1)
+    left = (steps - step) / (steps - warmup)
+    shape = {"constant": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}
+    return recipe.learning_rate * shape[recipe.schedule]
+
+
+def make_optimizer(weights: list[nn.Parameter], recipe: Train, precision: str) -> torch.optim.Optimizer:
+    """The recipe's optimizer, fused (one pass over the weights a step) where torch offers that."""
+    decay = recipe.weight_decay
+    match recipe.optimizer:
+        case "adam":
+            return torch.optim.Adam(weights, weight_decay=decay, fused=True)
+        case "adamw":
+            return torch.optim.AdamW(weights, weight_decay=decay, fused=True)
+        case "nadam":
+            return torch.optim.NAdam(weights, weight_decay=decay, foreach=True)
+        case "sgd":
+            # In fp16 the fused form skips a first step that overflows, and then reads momentum from unwritten memory.
+            fused = precision != "fp16"
+            return torch.optim.SGD(weights, momentum=0.9, nesterov=True, weight_decay=decay, fused=fused)

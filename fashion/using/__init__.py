@@ -1,0 +1,1 @@
+"""Trained networks put to use: photos, ONNX, weights made by others."""

@@ -1,0 +1,98 @@
+"""Load weights outside the pipeline, also files made by others, and only if they fit."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from fashion.data.datasets import CLASS_COUNT
+from fashion.errors import FashionError
+from fashion.networks import weights
+from fashion.settings.description import Description
+from fashion.settings.params import Params
+
+# The types that weights may be stored as; smaller ones have no meaning without their scale factors.
+FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+@contextmanager
+def made_by(stage: str) -> Iterator[None]:
+    """If the body does not find a file, say which stage makes it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FashionError(f"{error.filename} is not here: dvc repro {stage} makes it.") from None
+
+
+def class_names(header: dict[str, Any], path: Path) -> list[str]:
+    """The names of the classes in a weights file's header; FashionError unless it names all ten."""
+    names = header.get("classes")
+    if not isinstance(names, list) or len(names) != CLASS_COUNT or not all(isinstance(name, str) for name in names):
+        raise FashionError(f"{path} does not name its {CLASS_COUNT} classes: train it again.")
+    return names
+
+
+def trained(key: str) -> Path:
+    """The file of an architecture's weights; if it is missing, FashionError says how to get it."""
+    path = Path(f"models/{key}.safetensors")
+    if not path.is_file():
+        # Report an unknown name as such.
+        Params.load().architecture(key)
+        stage = f"models/dvc.yaml:train@{key}"
+        raise FashionError(f"{path} is not here: dvc repro {stage} trains it, dvc pull {stage} fetches it.")
+    return path
+
+
+def fill(network: nn.Module, path: Path, description: Description) -> None:
+    """Load a file's weights into a network of that description; files without a description may be loaded too.
+
+    Raises FashionError if the file is missing, not safetensors, or of another architecture, data set or split.
+    """
+    state, header = _read(path)
+    wanted = {"description": description.model_dump()}
+    if header is not None and _computation(header) != _computation(wanted):
+        raise FashionError(f"{path} states another data set, split, pixel range or network: name its own architecture.")
+    given, needed = _kinds(state), _kinds(network.state_dict())
+    for name in needed | given:
+        has, needs = given.get(name, "absent"), needed.get(name, "absent")
+        if has != needs:
+            raise FashionError(f"{path} is of another architecture: {name!r} is {has}, and must be {needs}.")
+    network.load_state_dict(state)
+
+
+def _read(path: Path) -> tuple[dict[str, Tensor], object]:
+    """The tensors of a safetensors file, and its header; None if it has none of this project."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            if weights.ENTRY not in (file.metadata() or {}):
+                return {name: file.get_tensor(name) for name in file.keys()}, None  # noqa: SIM118 - not a dictionary
+    except FileNotFoundError:
+        raise FashionError(f"{path} is not here.") from None
+    except (SafetensorError, OSError) as error:
+        raise FashionError(
+            f"{path} cannot be read as safetensors ({error}): safetensors.torch.save_file writes a state dict so."
+        ) from None
+    return weights.read(path)
+
+
+def _computation(header: object) -> str | None:
+    """What decides the logits and the held-out images in a description; as text, since layers have an order."""
+    match header:
+        case {
+            "description": {"dataset": dataset, "split": split, "architecture": {"pixels": pixels, "layers": layers}}
+        }:
+            return json.dumps([dataset, split, pixels, layers])
+    return None
+
+
+def _kinds(state: dict[str, Tensor]) -> dict[str, str]:
+    """What each tensor must have in common with the one that it replaces, in words."""
+    return {
+        name: f"{'float' if tensor.dtype in FLOATS else tensor.dtype} {tuple(tensor.shape)}"
+        for name, tensor in state.items()
+    }
