@@ -1,22 +1,26 @@
-# One environment in .venv, exactly as requirements.lock says; every target below needs nothing but it.
+# The environment is in .venv, exactly as requirements.lock says; the targets below make it if needed.
 PYTHON ?= python3
 BIN := .venv/bin
 
 # dvc starts `python -m stages ...`: the environment's Python, not the caller's.
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: setup repro test test-all lint lock peers clean
+.PHONY: setup repro test test-dvc test-all lint lock peers clean
 
 repro: setup
 	$(BIN)/dvc repro
 
 setup: .venv/ready
 
-# Quick tests, a quarter of an hour on two cores.
+# Unit tests, one whole pipeline, one killed training: at most five minutes on two cores.
 test: setup
 	$(BIN)/python -m pytest
 
-# The slow ones too: with an S3 server, and in Chromium where Debian's package is installed.
+# The pipeline under DVC: changes, merges, kills, several processes; a quarter of an hour.
+test-dvc: setup
+	$(BIN)/python -m pytest -m 'dvc and not slow'
+
+# All tests, about an hour: also with an S3 server, and in Chromium if Debian's package is installed.
 test-all: setup .venv-slow/ready
 	$(BIN)/python -m pytest -m ''
 
@@ -27,12 +31,12 @@ lint: setup
 	$(BIN)/shellcheck .ci/* tools/*.sh examples/*.sh
 	$(BIN)/zizmor --quiet --offline .github/workflows examples/github-actions.yaml
 
-# Resolve the ranges of pyproject.toml anew into exact versions with hashes, for every platform.
+# Resolve the ranges of pyproject.toml again, to exact versions with hashes for every platform.
 lock: setup
 	$(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --upgrade --quiet \
 		--extra dev --no-header --no-emit-index-url --output-file requirements.lock pyproject.toml
 
-# uv is told where to, or it would take an environment that happens to be activated.
+# uv gets the path, or it would use an environment that happens to be activated.
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv .venv
@@ -41,13 +45,13 @@ lock: setup
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-# What only the slow tests need is kept out of everybody's environment.
+# What only the slow tests need stays out of the main environment.
 .venv-slow/ready: tests/slow.txt .venv/ready
 	$(BIN)/uv venv --quiet --clear .venv-slow
 	$(BIN)/uv pip install --quiet --python .venv-slow --requirement tests/slow.txt
 	touch $@
 
-# Lightning and Keras, for python -m benchmarks training; torch and all else in the versions of requirements.lock.
+# Lightning and Keras, for python -m benchmarks training; all other packages in the versions of requirements.lock.
 peers: setup
 	$(BIN)/uv venv --quiet --clear .venv-peers
 	$(BIN)/uv pip freeze --python $(BIN)/python --exclude-editable | \

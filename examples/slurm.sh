@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A task for each training, then one that puts all results together; from the project's folder, after make setup:
+# One task for each training, then one that builds everything from their results. In the project's folder, after make setup:
 #   last=$(($(tools/fan_out.sh list | wc --lines) - 1))
 #   id=$(sbatch --parsable --array="0-$last" examples/slurm.sh)
 #   sbatch --dependency="afterok:$id" --wrap "tools/fan_out.sh head && .venv/bin/dvc push"
@@ -8,7 +8,7 @@
 #SBATCH --requeue
 set -euo pipefail
 
-# DVC works for one command at a time in a folder, so each task has a clone; one that starts again goes on in it.
+# DVC runs one command at a time in a folder, so each task has a clone; a task that is requeued resumes in its clone.
 clone="${SCRATCH:-$HOME}/fashion-$SLURM_ARRAY_JOB_ID-$SLURM_ARRAY_TASK_ID"
 [[ -d $clone ]] || git clone --quiet "$SLURM_SUBMIT_DIR" "$clone"
 cd "$clone"

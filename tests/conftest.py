@@ -1,5 +1,6 @@
 """What several tests need: the settings, the data sets, and copies of the project to work in."""
 
+import json
 import os
 import re
 import shutil
@@ -7,10 +8,12 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -169,6 +172,19 @@ class Workspace:
     def stages(self, *command: str, fails: bool = False) -> list[str]:
         """Run a dvc command there and return the stages that it ran, sorted, without their files."""
         return ran(self.run("dvc", *command, fails=fails))
+
+    def finish_queue(self) -> str:
+        """Wait until DVC's queue has no experiment left to run, and return its table."""
+        for _ in range(600):
+            table = self.run("dvc", "queue", "status")
+            if not re.search("Queued|Running", table):
+                return table
+            time.sleep(1)
+        raise AssertionError(table)
+
+    def json(self, file: str) -> Any:
+        """The content of a JSON file."""
+        return json.loads((self.folder / file).read_text())
 
     def replace(self, file: str, old: str, new: str) -> None:
         """Change every occurrence of a text in a file; there must be one."""

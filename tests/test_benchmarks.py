@@ -5,7 +5,6 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -132,10 +131,3 @@ def test_seconds_of_the_pipeline_are_shown_with_their_spread() -> None:
     """One measurement stands alone, several as their median and range."""
     text = pipeline.table({"machine": "A box", "seconds": {"all": [90.0], "nothing": [1.0, 3.0, 2.0]}})
     assert text.splitlines()[2:4] == ["| all | 90.00 |", "| nothing | 2.00 (1.00 to 3.00) |"]
-
-
-@pytest.mark.parametrize("module", [training, accuracy, pipeline], ids=lambda module: str(module.__name__))
-def test_the_readmes_figures_are_those_of_the_last_run(module: Any) -> None:
-    """README shows the very table that the benchmark's committed figures give."""
-    figures = json.loads((ROOT / module.__name__.replace(".", "/")).with_suffix(".json").read_text())
-    assert module.table(figures) in (ROOT / "README.md").read_text()

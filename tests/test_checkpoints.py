@@ -229,8 +229,8 @@ def test_an_identity_is_of_everything() -> None:
     assert identity(json.loads('{"a": 1, "b": 2}'), data) == names[0]
 
 
-@pytest.mark.parametrize("times", [4, pytest.param(100, marks=pytest.mark.slow)])
-def test_killed_trainings_end_in_the_same_bytes(tmp_path: Path, times: int) -> None:
+@pytest.mark.parametrize("times", [pytest.param(4, marks=pytest.mark.dvc), pytest.param(100, marks=pytest.mark.slow)])
+def test_killed_trainings_resume_to_the_same_bytes(tmp_path: Path, times: int) -> None:
     """A training killed at random moments, and while it saves, and started again ends like one left alone."""
     resumed, wrong = kills.different(tmp_path / "project", times, seed=time.time_ns())
     assert resumed > 0

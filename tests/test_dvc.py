@@ -7,9 +7,7 @@ import shlex
 import shutil
 import signal
 import sys
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import psutil
@@ -20,31 +18,22 @@ from fashion.judging.comparing import LEVEL, mcnemar
 from fashion.showing.pages import percent
 from tests.conftest import ROOT, Workspace
 
-if TYPE_CHECKING:
-    import subprocess
-
+pytestmark = pytest.mark.dvc
 
 KEYS = ("lenet5", "fcnn", "cnn")
+# A training has saved a checkpoint: the first epoch's state is saved before the second one's line.
+BEGUN = r"epoch +2/|resumes"
 TRAININGS = {f"train@{key}" for key in KEYS}
 BOARD, RESULTS = "models/dvc.yaml:leaderboard", "models/dvc.yaml:results"
 
 
 @pytest.fixture(scope="module")
-def first(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[str]]:
-    """A copy on `digits`, one epoch for each architecture, one thread, after `dvc repro`; and what that ran."""
-    workspace = checkout.copy(tmp_path_factory.mktemp("first") / "project")
+def finished(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A copy with lenet5 reported, fcnn and cnn evaluated after an epoch each; to be copied, not changed."""
+    workspace = checkout.copy(tmp_path_factory.mktemp("finished") / "project")
     workspace.small(epochs=1)
-    ran = workspace.stages("repro")
-    workspace.commit("lenet5 on digits")
-    return workspace, ran
-
-
-@pytest.fixture(scope="module")
-def finished(first: tuple[Workspace, list[str]]) -> Workspace:
-    """The same with fcnn and cnn evaluated too, committed; to be copied, not changed."""
-    workspace, _ = first
-    workspace.run("dvc", "repro", *(f"models/dvc.yaml:evaluate@{key}" for key in KEYS))
-    workspace.commit("fcnn and cnn on digits")
+    workspace.run("dvc", "repro", "dvc.yaml", *(f"models/dvc.yaml:evaluate@{key}" for key in KEYS))
+    workspace.commit("three architectures on digits")
     return workspace
 
 
@@ -77,47 +66,9 @@ def repeated(ranked: Workspace, tmp_path: Path) -> Workspace:
     return ranked.copy(tmp_path / "project")
 
 
-def read(workspace: Workspace, file: str) -> Any:
-    """A JSON file of the workspace."""
-    return json.loads((workspace.folder / file).read_text())
-
-
 def predictions(workspace: Workspace, key: str) -> NDArray[np.int64]:
     """True and predicted label of each test image."""
     return np.loadtxt(workspace.folder / f"metrics/predictions/{key}.csv", np.int64, delimiter=",", skiprows=1)
-
-
-def test_repro_builds_the_chosen_model_and_nothing_else(first: tuple[Workspace, list[str]]) -> None:
-    """`dvc repro` runs the shared stages and the chain of lenet5."""
-    workspace, ran = first
-    assert ran == ["check", "download", "evaluate@lenet5", "report", "samples", "split", "train@lenet5"]
-    report = read(workspace, "metrics/report.json")
-    assert (report["model"], report["split"], report["parameters"]) == ("lenet5", "holdout_6k", 44_426)
-    with (workspace.folder / "plots/curves.csv").open() as file:
-        assert [row["epoch"] for row in csv.DictReader(file)] == ["1"]
-
-
-def test_the_page_has_it_all_and_fetches_nothing(finished: Workspace) -> None:
-    """The report's page has its accuracy, each layer, class and setting, and no address but those inside it."""
-    page = (finished.folder / "plots/report.html").read_text()
-    scores = read(finished, "metrics/evaluate/lenet5.json")
-    words = [
-        percent(scores["test"]["accuracy"]),
-        "44,426",
-        "conv1.weight",
-        "hardware.precision",
-        "dvc exp run -S model=lenet5",
-    ]
-    words += [layer["name"] for layer in scores["layers"]] + [row["class"] for row in scores["classes"]]
-    words += ["<td>hardware.channels_last</td><td>true</td>"]
-    assert [word for word in words if word not in page] == []
-    assert re.findall(r"(?:src|href)=\"(?!data:|#)[^\"]*", page) == []
-
-
-def test_repro_again_runs_nothing_and_leaves_git_clean(workspace: Workspace) -> None:
-    """What is up to date is not computed again, and all that git must hold was committed."""
-    assert workspace.stages("repro") == []
-    assert workspace.run("git", "status", "--porcelain") == ""
 
 
 def test_a_forced_training_gives_the_same_bytes(workspace: Workspace) -> None:
@@ -126,37 +77,53 @@ def test_a_forced_training_gives_the_same_bytes(workspace: Workspace) -> None:
     assert workspace.run("git", "status", "--porcelain") == ""
 
 
-def test_an_experiment_trains_the_other_model_alone(workspace: Workspace) -> None:
-    """`exp run -S model=alexnet` trains AlexNet alone; metrics diff and plots diff compare it with before."""
-    ran = workspace.stages("exp", "run", "-S", "model=alexnet", "-S", "models.alexnet.train.batch_size=256", fails=True)
-    assert ran == []  # a -S on a key that is not there is refused
-    ran = workspace.stages("exp", "run", "-S", "model=alexnet", "-S", "models.alexnet.train.learning_rate=0.001")
+@pytest.fixture(scope="module")
+def alexnet(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[str]]:
+    """A copy after an experiment with AlexNet, and the stages that it ran."""
+    workspace = finished.copy(tmp_path_factory.mktemp("alexnet") / "project")
+    settings = ("-S", "model=alexnet", "-S", "models.alexnet.train.learning_rate=0.001")
+    return workspace, workspace.stages("exp", "run", *settings)
+
+
+def test_an_experiment_trains_the_other_model_alone(alexnet: tuple[Workspace, list[str]]) -> None:
+    """`exp run -S model=alexnet` trains, evaluates and reports AlexNet, and changes one line for each setting."""
+    workspace, ran = alexnet
     assert ran == ["check", "evaluate@alexnet", "report", "train@alexnet"]
     assert workspace.run("git", "diff", "--numstat", "params.yaml").split() == ["2", "2", "params.yaml"]
 
-    difference = json.loads(workspace.run("dvc", "metrics", "diff", "--json"))["metrics/report.json"]
+
+def test_metrics_diff_compares_two_models(alexnet: tuple[Workspace, list[str]]) -> None:
+    """`metrics diff` has the headline numbers of both models."""
+    difference = json.loads(alexnet[0].run("dvc", "metrics", "diff", "--json"))["metrics/report.json"]
     assert difference["parameters"] == {"old": 44_426, "new": 7_954_122, "diff": 7_909_696}
     assert difference["model"]["new"] == "alexnet"
-    plots = json.loads(workspace.run("dvc", "plots", "diff", "--json", "HEAD"))["data"]
+
+
+def test_plots_diff_overlays_two_models(alexnet: tuple[Workspace, list[str]]) -> None:
+    """`plots diff` has every plot, with both revisions in it."""
+    plots = json.loads(alexnet[0].run("dvc", "plots", "diff", "--json", "HEAD"))["data"]
     assert {"accuracy", "loss", "confusion", "calibration"} <= set(plots)
     for name in ("accuracy", "calibration"):
         assert {revision for plot in plots[name] for revision in plot["revisions"]} == {"HEAD", "workspace"}
-    rows = json.loads(workspace.run("dvc", "exp", "show", "--json"))
-    assert len(rows) == 2
+
+
+def test_an_experiment_is_listed(alexnet: tuple[Workspace, list[str]]) -> None:
+    """`exp show` has the workspace and the commit that the experiment is based on."""
+    assert len(json.loads(alexnet[0].run("dvc", "exp", "show", "--json"))) == 2
+
+
+def test_a_setting_that_is_not_there_is_refused(workspace: Workspace) -> None:
+    """`-S` without `+` on a key that the row does not have runs nothing."""
+    assert workspace.stages("exp", "run", "-S", "models.alexnet.train.batch_size=256", fails=True) == []
 
 
 def test_a_queue_trains_each_model(workspace: Workspace) -> None:
     """A sweep over two models gives two experiments, each reporting its own."""
     workspace.run("dvc", "exp", "run", "--queue", "-S", "model=fcnn,cnn")
     workspace.run("dvc", "queue", "start")
-    for _ in range(180):
-        status = workspace.run("dvc", "queue", "status")
-        if not re.search("Queued|Running", status):
-            break
-        time.sleep(1)
-    assert status.count("Success") == 2
-    # As README shows experiments: no column of a file.
-    command = re.search(r"dvc exp show .*", (ROOT / "README.md").read_text())
+    assert workspace.finish_queue().count("Success") == 2
+    # As the guide shows experiments: no column of a file.
+    command = re.search(r"dvc exp show .*", (ROOT / "docs/change-and-compare.md").read_text())
     assert command
     shown = workspace.run(*shlex.split(command[0]), "--csv").splitlines()[0].split(",")
     assert {"Experiment", "validation_accuracy", "params.yaml:model"} <= set(shown)
@@ -278,15 +245,15 @@ def test_one_more_seed_is_one_more_training(repeated: Workspace) -> None:
     assert workspace.stages("repro", *targets) == []
     clone = workspace.clone(workspace.folder.parent / "clone")
     assert clone.stages("repro", "--dry", "--allow-missing", *targets) == []
-    seeds = [read(workspace, f"metrics/evaluate/{name}.json")["seed"] for name in ("lenet5", "lenet5-1", "lenet5-2")]
+    seeds = [workspace.json(f"metrics/evaluate/{name}.json")["seed"] for name in ("lenet5", "lenet5-1", "lenet5-2")]
     assert seeds == [0, 1, 2]
 
 
 def test_the_leaderboard_ranks_what_is_evaluated(repeated: Workspace) -> None:
     """Figures are the evaluated ones, the mean is that of the repeats, and who is level says McNemar's test."""
-    board = read(repeated, "metrics/leaderboard.json")
+    board = repeated.json("metrics/leaderboard.json")
     assert set(board) == {"lenet5", "fcnn", "cnn"}
-    tests = [read(repeated, f"metrics/evaluate/lenet5-{seed}.json")["test"]["accuracy"] for seed in (1, 2)]
+    tests = [repeated.json(f"metrics/evaluate/lenet5-{seed}.json")["test"]["accuracy"] for seed in (1, 2)]
     assert board["lenet5"]["repeats"] == {
         "seeds": 2,
         "mean": pytest.approx(np.mean(tests), abs=1e-6),
@@ -298,7 +265,7 @@ def test_the_leaderboard_ranks_what_is_evaluated(repeated: Workspace) -> None:
     }
     assert {key for key, p in levels.items() if p >= LEVEL} <= set(board["fcnn"]["level_with"])
     assert board["lenet5"]["published"] == {}  # published numbers are of Fashion-MNIST
-    assert board["fcnn"]["test_accuracy"] == read(repeated, "metrics/evaluate/fcnn.json")["test"]["accuracy"]
+    assert board["fcnn"]["test_accuracy"] == repeated.json("metrics/evaluate/fcnn.json")["test"]["accuracy"]
     with (repeated.folder / "metrics/leaderboard.csv").open() as file:
         ranks = [float(row["test_accuracy"]) for row in csv.DictReader(file)]
     assert ranks == sorted(ranks, reverse=True)
@@ -308,9 +275,9 @@ def test_the_results_say_what_all_miss(repeated: Workspace) -> None:
     """The page counts the test images that every network misses, and has each network's accuracy."""
     page = (repeated.folder / "docs/results.md").read_text()
     missed = np.all([table[:, 0] != table[:, 1] for table in (predictions(repeated, key) for key in KEYS)], axis=0)
-    assert f"- {missed.sum()} of {len(missed)} test images are missed by every one of them" in page
-    accuracy = read(repeated, "metrics/evaluate/fcnn.json")["test"]["accuracy"]
-    assert f"| `fcnn` | test | nothing | {percent(accuracy)} |" in page
+    assert f"- {missed.sum()} of {len(missed)} test images are wrong in every one of them" in page
+    accuracy = repeated.json("metrics/evaluate/fcnn.json")["test"]["accuracy"]
+    assert f"| `fcnn` | test | none | {percent(accuracy)} |" in page
     assert "Left out" not in page
 
 
@@ -329,19 +296,9 @@ def test_scores_of_other_settings_are_left_out(repeated: Workspace) -> None:
     assert note in output
     assert note in (workspace.folder / "plots/leaderboard.html").read_text()
     assert note in (workspace.folder / "docs/results.md").read_text()
-    assert set(read(workspace, "metrics/leaderboard.json")) == {"cnn"}
+    assert set(workspace.json("metrics/leaderboard.json")) == {"cnn"}
     report = workspace.run(sys.executable, "-m", "stages", "report", fails=True)
     assert report == "error: lenet5 is not evaluated with the current settings and code: run dvc repro.\n"
-
-
-def test_git_alone_shows_results(workspace: Workspace) -> None:
-    """Without a cache, plots and metrics of a commit are all there."""
-    clone = workspace.clone(workspace.folder.parent / "clone")
-    assert "lenet5" in clone.run("dvc", "metrics", "show")
-    plots = json.loads(clone.run("dvc", "plots", "show", "--json"))["data"]
-    assert {"accuracy", "loss", "confusion", "calibration", "plots/mistakes.png", "plots/samples.png"} <= set(plots)
-    dry = clone.run("dvc", "repro", "--dry", "--allow-missing")
-    assert "Running stage" not in dry
 
 
 @pytest.fixture
@@ -353,22 +310,11 @@ def long(workspace: Workspace) -> Workspace:
     return workspace
 
 
-def begun(workspace: Workspace, *command: str) -> "subprocess.Popen[str]":
-    """A process that has trained an epoch of lenet5, or has gone on with it."""
-    process = workspace.start(*command)
-    assert process.stdout
-    for line in process.stdout:
-        # The first epoch's state is saved before the second one's line.
-        if re.match(r"epoch +2/", line) or "resumes" in line:
-            return process
-    raise AssertionError("it ended before it had begun")
-
-
 @pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT], ids=lambda told: str(told.name))
-def test_a_training_ends_when_told(long: Workspace, told: signal.Signals) -> None:
+def test_an_interrupted_training_resumes(long: Workspace, told: signal.Signals) -> None:
     """Ctrl-C and SIGTERM end it at once, with one sentence, and the same command goes on."""
     command = [sys.executable, "-m", "stages", "train", "lenet5"]
-    process = begun(long, *command)
+    process = long.running(*command, until=BEGUN)
     process.send_signal(told)
     output, _ = process.communicate(timeout=10)
     assert process.returncode == 1
@@ -389,7 +335,7 @@ def test_a_training_ends_when_told(long: Workspace, told: signal.Signals) -> Non
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
-def test_a_killed_run_goes_on(
+def test_a_killed_run_resumes(
     long: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str, command: list[str]
 ) -> None:
     """Whether the training or dvc is killed, nothing trains on, and the same command ends as if nothing had been."""
@@ -398,7 +344,7 @@ def test_a_killed_run_goes_on(
     whole.run("dvc", "repro")
 
     for victim in ("training", "dvc"):
-        process = begun(long, "dvc", *command)
+        process = long.running("dvc", *command, until=BEGUN)
         training = next(child for child in psutil.Process(process.pid).children(True) if "train" in child.cmdline())
         (training if victim == "training" else process).kill()
         process.communicate(timeout=60)

@@ -25,8 +25,6 @@ from fashion.using import exporting
 from fashion.using.exporting import check, onnx_bytes
 from tests.conftest import ROOT, Tool
 
-# On one worker: training takes longer than most tests.
-pytestmark = pytest.mark.xdist_group("trained")
 KEYS = list(Params.load(ROOT / "params.yaml").models)
 IMAGES = np.random.default_rng(0).integers(0, 256, (203, 28, 28), dtype=np.uint8)
 PIXELS = Pixels(black=-0.1, white=1.175)

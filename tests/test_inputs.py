@@ -140,6 +140,7 @@ def command_line() -> set[Path]:
     return {Path(line) for line in done.stdout.splitlines()}
 
 
+@pytest.mark.dvc
 def test_a_stage_opens_what_it_depends_on(
     opened: tuple[Workspace, dict[str, set[str]]], command_line: set[Path]
 ) -> None:
@@ -166,6 +167,7 @@ def source(path: str) -> Path:
     return ROOT / re.sub(r"__pycache__/(\w+)\.cpython-\d+\.pyc$", r"\1.py", path)
 
 
+@pytest.mark.dvc
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
@@ -185,6 +187,7 @@ def test_a_training_of_other_settings_or_code_is_refused(
     assert output == f"error: {expected}\n"
 
 
+@pytest.mark.dvc
 def test_an_unknown_training_is_refused(opened: tuple[Workspace, dict[str, set[str]]]) -> None:
     """A name that is neither an architecture's nor a repeat's gets the closest one."""
     output = opened[0].run(sys.executable, "-m", "stages", "train", "lenet", fails=True)

@@ -16,6 +16,8 @@ from tests.conftest import Workspace
 if TYPE_CHECKING:
     import subprocess
 
+pytestmark = pytest.mark.dvc
+
 FIGURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accuracy")
 
 
@@ -64,10 +66,7 @@ def trained(workspace: Workspace, key: str) -> dict[str, list[float]]:
 
 def begun(workspace: Workspace) -> tuple["subprocess.Popen[str]", list[psutil.Process]]:
     """A training of lenet5 that has a checkpoint, and its processes in order."""
-    process = workspace.start(*command("lenet5"))
-    assert process.stdout
-    while not re.match(r"epoch +2/", line := process.stdout.readline()):
-        assert line, "it ended before it had begun"
+    process = workspace.running(*command("lenet5"), until=r"epoch +2/")
     children = psutil.Process(process.pid).children()
     return process, sorted(children, key=lambda child: int(child.environ()["RANK"]))
 
@@ -109,7 +108,7 @@ def test_lanes_that_cannot_be_shared_are_reported(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
-def test_a_killed_process_ends_all_and_the_training_goes_on(workspace: Workspace, tmp_path: Path, rank: int) -> None:
+def test_a_killed_process_ends_all_and_the_training_resumes(workspace: Workspace, tmp_path: Path, rank: int) -> None:
     """One sentence says which one was killed, and the same command ends as if nothing had been."""
     epochs(workspace, 60)
     whole = workspace.copy(tmp_path / "whole")

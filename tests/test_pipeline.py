@@ -11,10 +11,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from benchmarks.__main__ import app as benchmarks
-from fashion.networks.building import build, count
 from fashion.settings.description import Description
 from fashion.settings.fingerprint import imports
-from fashion.settings.params import Params
 from stages.__main__ import app as stages
 from tests.conftest import ROOT
 from tools.__main__ import app as tools
@@ -149,41 +147,3 @@ def test_every_command_shows_an_example(app: Any) -> None:
         first, *_ = command.callback.__doc__.split("\n\n")
         assert re.fullmatch(r"[A-Z][^\n]*\.", first.strip()), first
         assert "Example: " in command.callback.__doc__
-
-
-def test_the_readmes_table_of_architectures_is_true(params: Params) -> None:
-    """README's table has each architecture's parameters, split, published accuracies and epochs as the settings do."""
-    cells = r"^\| `(\w+)` \| ([\d,]+) \| `(\w+)` \| (.*?) \| (\d+) \|"
-    rows = re.findall(cells, (ROOT / "README.md").read_text(), re.MULTILINE)
-    expected = []
-    for key, row in params.models.items():
-        claims = params.claims(key).items()
-        published = ", ".join(f"{name.removesuffix('_accuracy')} {value:.2%}" for name, value in claims)
-        parameters, _ = count(build(row.layers))
-        expected.append((key, f"{parameters:,}", row.split, published.replace("%", " %"), str(row.train.epochs)))
-    assert rows == expected
-
-
-def test_the_readmes_tree_is_true() -> None:
-    """Every file and folder in README's tree exists, and every source file stands in it."""
-    readme = (ROOT / "README.md").read_text()
-    tree = re.search(r"```text\n(\S.*?)```", readme, re.DOTALL)
-    assert tree
-    paths, folder = set(), ""
-    for line in tree[1].splitlines():
-        for name in re.split(r"\s{3,}", line.strip())[0].split():
-            folder = name if not line.startswith(" ") and name.endswith("/") else folder
-            paths.add(name if not line.startswith(" ") else folder + name)
-    assert {path for path in paths if not (ROOT / path).exists()} == set()
-    unlisted = {str(path.relative_to(ROOT)) for path in MODULES if path.name != "__init__.py"} - paths
-    assert unlisted == set()
-
-
-def test_the_readmes_architecture_works(tmp_path: Path) -> None:
-    """README's example of a new architecture, pasted below the others, is a network that the settings take."""
-    readme, settings = (ROOT / "README.md").read_text(), (ROOT / "params.yaml").read_text()
-    example = re.search(r"```yaml\n(  my_net:.*?)```", readme, re.DOTALL)
-    assert example
-    path = tmp_path / "params.yaml"
-    path.write_text(settings.replace("\nmodels:\n", f"\nmodels:\n\n{example[1]}", 1))
-    assert count(build(Params.load(path).architecture("my_net").layers))[0] == 32 * (9 + 1) + (32 * 13 * 13 + 1) * 10

@@ -16,8 +16,6 @@ from fashion.networks.weights import load
 from fashion.using.pictures import png, prepared
 from tests.conftest import Tool
 
-# On one worker: training takes longer than most tests.
-pytestmark = pytest.mark.xdist_group("trained")
 WEIGHTS = Path("models/lenet5.safetensors")
 
 

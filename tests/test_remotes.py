@@ -16,7 +16,7 @@ from tests.conftest import ROOT, Quiet, Workspace, ran, serving
 KEYS = ("lenet5", "fcnn", "cnn")
 MOTO = ROOT / ".venv-slow/bin/moto_server"
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("remotes")]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,6 @@ from fashion.networks.weights import load
 from fashion.settings.params import Params
 from tests.conftest import Tool
 
-# On one worker: training takes longer than most tests.
-pytestmark = pytest.mark.xdist_group("trained")
 OURS = Path("models/lenet5.safetensors")
 STATE = dict[str, torch.Tensor]
 

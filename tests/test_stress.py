@@ -3,15 +3,13 @@
 import hashlib
 import json
 import re
-import time
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT, Workspace
 
-# On one worker: making the project below takes longer than most tests.
-pytestmark = pytest.mark.xdist_group("stress")
+pytestmark = pytest.mark.dvc
 
 WEIGHTS = "models/lenet5.safetensors"
 # With these rows alone every one is trained, as in a repository whose results are complete.
@@ -73,11 +71,11 @@ def test_a_training_that_was_seen_before_is_not_repeated(workspace: Workspace) -
     assert workspace.run("git", "status", "--porcelain") == ""
 
 
-def mend(workspace: Workspace, block: int) -> str:
-    """Run a block of commands of the README's section on mishaps, and return what they say."""
-    section = (ROOT / "README.md").read_text().split("## When something went wrong")[1].split("\n## ")[0]
-    blocks = re.findall(r"(?:^    .+\n)+", section, re.MULTILINE)
-    return "".join(workspace.run(*line.split()) for line in blocks[block].splitlines())
+def cure(workspace: Workspace, title: str) -> str:
+    """Run the commands in a section of the guide to mishaps, and return their output."""
+    section = (ROOT / "docs/trouble.md").read_text().split(f"## {title}\n")[1].split("\n## ")[0]
+    (block,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
+    return "".join(workspace.run(*line.split()) for line in block.splitlines())
 
 
 @pytest.mark.parametrize(
@@ -91,7 +89,7 @@ def mend(workspace: Workspace, block: int) -> str:
         "report",
     ],
 )
-def test_a_kill_in_any_stage_is_mended_by_the_next_run(workspace: Workspace, stage: str) -> None:
+def test_a_kill_in_any_stage_is_cured_by_the_next_run(workspace: Workspace, stage: str) -> None:
     """Whatever stage DVC is killed in, `dvc repro` completes it, and all is as it was."""
     process = workspace.running("dvc", "repro", "--force", until=f"Running stage '{stage}'")
     process.kill()
@@ -126,13 +124,7 @@ def test_a_queue_is_worked_off_by_two(workspace: Workspace) -> None:
     """Two workers take the queued experiments, each in a folder of its own, and all of them succeed."""
     workspace.run("dvc", "exp", "run", "--queue", "-S", "model=lenet5,fcnn", "-S", "seed=1,2")
     workspace.run("dvc", "queue", "start", "--jobs", "2")
-    table = ""
-    for _ in range(600):
-        table = workspace.run("dvc", "queue", "status")
-        if not re.search("Queued|Running", table):
-            break
-        time.sleep(1)
-    assert table.count("Success") == 4, table
+    assert workspace.finish_queue().count("Success") == 4
     shown = json.loads(workspace.run("dvc", "exp", "show", "--json"))
     revisions = [row["data"] for experiment in shown[1]["experiments"] for row in experiment["revs"]]
     found = [
@@ -163,7 +155,7 @@ def test_experiments_travel_through_git(workspace: Workspace, tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_branches_of_two_architectures_merge(workspace: Workspace) -> None:
-    """Two branches that changed an architecture each merge as the README says, and nothing is trained again."""
+    """Two branches that changed an architecture each merge as the guide says, and nothing is trained again."""
     for key in KEPT:
         workspace.run("git", "checkout", "--quiet", "-b", key, "main")
         workspace.epochs(key, 2)
@@ -171,19 +163,19 @@ def test_branches_of_two_architectures_merge(workspace: Workspace) -> None:
         workspace.commit(f"train {key} longer")
     workspace.run("git", "merge", "--quiet", "--no-edit", KEPT[0], fails=True)
     assert workspace.run("git", "diff", "--name-only", "--diff-filter=U").split() == ["dvc.lock"]
-    output = mend(workspace, 1)
+    output = cure(workspace, "A merge conflict")
     assert "Running stage 'report'" in output
     assert not re.search("Running stage.*train", output)
     assert workspace.run("git", "status", "--porcelain") == ""
     assert workspace.stages("repro", "models/dvc.yaml:evaluate@fcnn") == []
 
 
-def test_a_killed_experiment_is_mended_as_the_readme_says(workspace: Workspace) -> None:
-    """After `exp run` was killed the README's commands bring back the branch and the files."""
+def test_a_killed_experiment_is_undone_as_the_guide_says(workspace: Workspace) -> None:
+    """If `exp run` is killed the guide's commands bring back the branch and the files."""
     process = workspace.running("dvc", "exp", "run", "-S", "models.lenet5.train.epochs=50", until="epoch +2/")
     process.kill()
     process.communicate()
-    mend(workspace, 0)
+    cure(workspace, "A killed experiment")
     assert workspace.run("git", "branch", "--show-current").strip() == "main"
     assert workspace.run("git", "status", "--porcelain") == ""
     assert workspace.stages("repro") == []

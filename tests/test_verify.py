@@ -11,8 +11,7 @@ import pytest
 
 from tests.conftest import Workspace
 
-# On one worker: making the project below takes longer than most tests.
-pytestmark = pytest.mark.xdist_group("verify")
+pytestmark = pytest.mark.dvc
 VERIFY = (sys.executable, "-m", "tools", "verify")
 
 

@@ -12,8 +12,6 @@ from ruamel.yaml import YAML
 from fashion.settings.params import Params
 from tests.conftest import ROOT, Workspace
 
-# The trained project below is made once.
-pytestmark = pytest.mark.xdist_group("workflows")
 FILES = {path.stem: path for path in ROOT.glob(".github/workflows/*.yaml")}
 WORKFLOWS = {name: YAML(typ="safe").load(path) for name, path in FILES.items()}
 JOBS = {f"{name}/{key}": job for name, workflow in WORKFLOWS.items() for key, job in workflow["jobs"].items()}
@@ -53,6 +51,7 @@ def clone(trained: Workspace, tmp_path: Path) -> Workspace:
     return trained.clone(tmp_path / "clone")
 
 
+@pytest.mark.dvc
 def test_examples_train_every_architecture(checkout: Workspace, tmp_path: Path) -> None:
     """The workers of GitHub's example are one for each row of params.yaml and one for each repeat."""
     params = Params.load(ROOT / "params.yaml")
@@ -104,6 +103,7 @@ def test_actions_are_pinned() -> None:
             assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", use)
 
 
+@pytest.mark.dvc
 @pytest.mark.parametrize("model", ["lenet5; touch owned", "$(touch owned)", "alexnett", "lenet5,fcnn", "--json", ""])
 def test_a_wrong_model_is_refused(checkout: Workspace, model: str) -> None:
     """A name that is no architecture's ends the job with one sentence, and is never run as a command."""
@@ -113,6 +113,7 @@ def test_a_wrong_model_is_refused(checkout: Workspace, model: str) -> None:
     assert not (checkout.folder / "owned").exists()
 
 
+@pytest.mark.dvc
 def test_a_right_model_passes(checkout: Workspace) -> None:
     """The name of an architecture ends the step well."""
     assert "44,426 trainable parameters" in play(
@@ -120,6 +121,7 @@ def test_a_right_model_passes(checkout: Workspace) -> None:
     )
 
 
+@pytest.mark.dvc
 def test_without_a_remote_nothing_is_trained(checkout: Workspace, tmp_path: Path) -> None:
     """The job ends where DVC has nowhere to push to, and names are told right or wrong, before the training."""
     copy = checkout.copy(tmp_path / "copy")
@@ -129,6 +131,7 @@ def test_without_a_remote_nothing_is_trained(checkout: Workspace, tmp_path: Path
     assert re.findall("tools models|remote default", before) == ["tools models", "remote default"]
 
 
+@pytest.mark.dvc
 def test_the_summary_says_what_changed(clone: Workspace, tmp_path: Path) -> None:
     """The step writes the same Markdown to the summary and for the comment; nothing is stale in a clone."""
     summary = tmp_path / "summary.md"
@@ -142,6 +145,7 @@ def test_the_summary_says_what_changed(clone: Workspace, tmp_path: Path) -> None
     assert words.endswith("\n\nNo stage is stale.\n")
 
 
+@pytest.mark.dvc
 def test_plots_of_both_sides(clone: Workspace) -> None:
     """The step for plots leaves a page that shows the commit before and this one."""
     play(clone, step("ci/results", "dvc plots diff"), "BASE=HEAD^1")
@@ -150,6 +154,7 @@ def test_plots_of_both_sides(clone: Workspace) -> None:
     assert "workspace" in page
 
 
+@pytest.mark.dvc
 @pytest.mark.parametrize(
     ("file", "old", "new", "stale"),
     [
@@ -174,6 +179,7 @@ def test_stale_locks_are_found_without_a_cache(
     assert words.endswith(f"Stale: {stale}, and what follows from these.\n" if stale else "No stage is stale.\n")
 
 
+@pytest.mark.dvc
 def test_stale_locks_are_found_with_a_cache(trained: Workspace, tmp_path: Path) -> None:
     """Where everything was built the check finds the same."""
     copy = trained.copy(tmp_path / "copy")

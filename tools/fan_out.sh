@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Many machines build what one is too slow for, and meet in DVC's remote.
+# Build on many machines, which exchange results through DVC's remote.
 #
 #   tools/fan_out.sh list              print the stages for workers, one for each training
 #   tools/fan_out.sh worker STAGE...   build stages of models/dvc.yaml and push each: evaluate@lenet5
-#   tools/fan_out.sh head              build everything from what was pushed; a training that nobody pushed runs here
+#   tools/fan_out.sh head              build everything from what was pushed; a training that was not pushed runs here
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH="$PWD/.venv/bin:$PATH"
@@ -13,9 +13,10 @@ usage() {
     exit 2
 }
 
-# Learn of every run that was pushed; their files follow where they are needed. Of the report alone nothing is in caches.
+# Fetch the records of all runs that were pushed. Their files follow when they are needed: the target here is a file that
+# is not in DVC's cache, so that nothing else is fetched.
 learn() {
-    # Without one DVC would only warn, and the head train everything.
+    # Without a remote, DVC would only warn, and the head would train everything.
     if ! dvc remote default > /dev/null 2>&1; then
         echo "error: DVC has no default remote to meet in: dvc remote add --default NAME URL" >&2
         exit 1

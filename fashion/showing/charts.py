@@ -57,7 +57,7 @@ def mistakes(images: Images, rows: Sequence[dict[str, Any]], classes: Sequence[s
     for axes, row in zip(grid.flat, rows, strict=False):
         axes.imshow(images[row["index"]], cmap="gray_r")
         axes.set_title(
-            f"{classes[row['truth']]}\ntaken for {classes[row['prediction']]}, {row['confidence']:.1%}", fontsize=8
+            f"{classes[row['truth']]}\npredicted as {classes[row['prediction']]}, {row['confidence']:.1%}", fontsize=8
         )
     return _png(figure)
 

@@ -1,0 +1,140 @@
+"""README, docs and CONTRIBUTING: links, tables and the tree of files are right, and the commands work."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dvc.utils.serialize import modify_yaml
+
+from benchmarks import tables
+from benchmarks.__main__ import app as benchmarks
+from stages.__main__ import app as stages
+from tests.conftest import ROOT, Workspace
+from tools.__main__ import app as tools
+
+PAGES = {path.name: path for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]}
+# The pages whose commands run below. Those of trouble.md run in tests/test_stress.py, after the mishaps they cure.
+RUN = ["change-and-compare.md", "how-it-works.md", "predict.md", "reproduce.md", "share.md"]
+
+
+def anchors(text: str) -> set[str]:
+    """The anchors that GitHub gives to headings."""
+    titles = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_links_lead_somewhere(name: str) -> None:
+    """Every relative link of a page has a file at its end, and every anchor a heading."""
+    path = PAGES[name]
+    for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
+        if "://" not in link:
+            file, _, anchor = link.partition("#")
+            target = (path.parent / file) if file else path
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target.read_text()), link
+
+
+def test_the_readme_is_short() -> None:
+    """README fits on a few screens; everything else is in docs/."""
+    assert len(PAGES["README.md"].read_text().splitlines()) < 200
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_generated_tables_are_current(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables are those that `python -m benchmarks tables` makes of the committed figures."""
+    monkeypatch.chdir(ROOT)
+    text = PAGES[name].read_text()
+    assert tables.filled(text) == text
+
+
+def test_every_architecture_is_in_the_readme() -> None:
+    """README has a generated table."""
+    assert tables.SECTION.findall(PAGES["README.md"].read_text())
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_commands_exist(name: str) -> None:
+    """Every command of ours that a page mentions is one."""
+    apps: dict[str, Any] = {"stages": stages, "tools": tools, "benchmarks": benchmarks}
+    for app, command in re.findall(r"python -m (stages|tools|benchmarks) ([a-z]+)", PAGES[name].read_text()):
+        assert command in {one.callback.__name__ for one in apps[app].registered_commands}
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"^ *make ([a-z-]+)", PAGES[name].read_text(), re.MULTILINE)) <= set(targets)
+
+
+def test_the_tree_is_true() -> None:
+    """Every file and folder in CONTRIBUTING's tree exists, and every module of the library is in it."""
+    tree = re.search(r"```text\n(\S.*?)```", PAGES["CONTRIBUTING.md"].read_text(), re.DOTALL)
+    assert tree
+    folders, paths = [""], set()
+    for line in tree[1].splitlines():
+        depth = (len(line) - len(line.lstrip())) // 2
+        for name in re.split(r"\s{3,}", line.strip())[0].split():
+            path = folders[depth] + name
+            folders[depth + 1 :] = [path]
+            paths.add(path)
+    assert {path for path in paths if not (ROOT / path).exists()} == set()
+    modules = {str(path.relative_to(ROOT)) for path in ROOT.glob("fashion/**/*.py") if path.name != "__init__.py"}
+    assert modules - paths == set()
+
+
+@pytest.fixture(scope="module")
+def project(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A project on `digits` with two architectures and a repeat, lenet5 reported; to be copied, not changed."""
+    workspace = checkout.copy(tmp_path_factory.mktemp("docs") / "project")
+    workspace.keep("lenet5", "fcnn")
+    workspace.small(epochs=1)
+    workspace.replace("params.yaml", "repeats: {}", "repeats:\n  lenet5-1: {model: lenet5, seed: 1}")
+    workspace.run("dvc", "repro")
+    workspace.commit("two architectures on digits")
+    return workspace
+
+
+@pytest.mark.dvc
+@pytest.mark.parametrize("name", RUN)
+def test_the_commands_of_a_page_work(project: Workspace, tmp_path: Path, name: str) -> None:
+    """Commands and programs of a page, in their order, end without an error."""
+    workspace = project.copy(tmp_path / "project")
+    text = PAGES[name].read_text().replace("s3://bucket/fashion", str(tmp_path / "remote"))
+    blocks = re.findall(r"```(sh|python)\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    for kind, block in blocks:
+        for command in block.splitlines() if kind == "sh" else [block]:
+            workspace.run(*(("bash", "-euc") if kind == "sh" else (sys.executable, "-c")), command)
+    if "dvc queue start" in text:
+        workspace.finish_queue()
+
+
+def changes() -> list[str]:
+    """CONTRIBUTING's example changes, as patches."""
+    return re.findall(r"```diff\n(.*?)```", PAGES["CONTRIBUTING.md"].read_text(), re.DOTALL)
+
+
+def test_the_five_changes_fit() -> None:
+    """Each example change applies to the project as it is."""
+    for change in changes():
+        subprocess.run(["git", "apply", "--check"], input=change, text=True, check=True, cwd=ROOT)
+    assert len(changes()) == 5
+
+
+@pytest.mark.dvc
+def test_the_five_changes_work_together(checkout: Workspace, tmp_path: Path) -> None:
+    """With all of them applied the new network trains with the new layer, augmentation and optimizer."""
+    workspace = checkout.copy(tmp_path / "project")
+    for number, change in enumerate(changes()):
+        (tmp_path / f"{number}.patch").write_text(change)
+        workspace.run("git", "apply", str(tmp_path / f"{number}.patch"))
+    workspace.replace("params.yaml", "dataset: fashion_mnist", "dataset: digits")
+    with modify_yaml(workspace.folder / "params.yaml") as params:
+        row = params["models"]["my_net"]
+        row["layers"]["relu1"] = "Hardswish"
+        row["train"] = {"epochs": 10, "optimizer": "radam", "learning_rate": 0.01, "augment": {"darken": 0.5}}
+    assert "evaluate@my_net" in workspace.stages("repro", "models/dvc.yaml:evaluate@my_net")
+    assert workspace.json("metrics/evaluate/my_net.json")["test"]["accuracy"] > 0.5
+    workspace.replace("params.yaml", "dataset: digits", "dataset: shapes")
+    workspace.run(sys.executable, "-m", "stages", "check")
+    assert '"dataset": "shapes"' in (workspace.folder / "data/inputs/train/my_net.json").read_text()

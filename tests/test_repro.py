@@ -1,0 +1,93 @@
+"""The pipeline once, as a new user runs it: real dvc in a copy of the project, on `digits`."""
+
+import csv
+import json
+import re
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fashion.showing.pages import percent
+from tests.conftest import Workspace
+
+
+@pytest.fixture(scope="module")
+def built(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[str]]:
+    """A copy with one epoch for each architecture, after `dvc repro`, committed; and the stages that it ran."""
+    workspace = checkout.copy(tmp_path_factory.mktemp("built") / "project")
+    workspace.small(epochs=1)
+    ran = workspace.stages("repro")
+    workspace.commit("lenet5 on digits")
+    return workspace, ran
+
+
+def test_repro_builds_the_chosen_model_and_nothing_else(built: tuple[Workspace, list[str]]) -> None:
+    """`dvc repro` runs the shared stages and the chain of lenet5."""
+    workspace, ran = built
+    assert ran == ["check", "download", "evaluate@lenet5", "report", "samples", "split", "train@lenet5"]
+    report = workspace.json("metrics/report.json")
+    assert (report["model"], report["split"], report["parameters"]) == ("lenet5", "holdout_6k", 44_426)
+    with (workspace.folder / "plots/curves.csv").open() as file:
+        assert [row["epoch"] for row in csv.DictReader(file)] == ["1"]
+
+
+def test_the_page_shows_everything_and_fetches_nothing(built: tuple[Workspace, list[str]]) -> None:
+    """The report's page has its accuracy, each layer, class and setting, and no address but those inside it."""
+    workspace, _ = built
+    page = (workspace.folder / "plots/report.html").read_text()
+    scores = workspace.json("metrics/evaluate/lenet5.json")
+    words = [
+        percent(scores["test"]["accuracy"]),
+        "44,426",
+        "conv1.weight",
+        "hardware.precision",
+        "dvc exp run -S model=lenet5",
+    ]
+    words += [layer["name"] for layer in scores["layers"]] + [row["class"] for row in scores["classes"]]
+    words += ["<td>hardware.channels_last</td><td>true</td>"]
+    assert [word for word in words if word not in page] == []
+    assert re.findall(r"(?:src|href)=\"(?!data:|#)[^\"]*", page) == []
+
+
+def test_repro_again_runs_nothing_and_leaves_git_clean(built: tuple[Workspace, list[str]]) -> None:
+    """A second `dvc repro` computes nothing, and git has everything that it must hold."""
+    workspace, _ = built
+    assert workspace.stages("repro") == []
+    assert workspace.run("git", "status", "--porcelain") == ""
+
+
+def test_git_alone_shows_results(built: tuple[Workspace, list[str]], tmp_path: Path) -> None:
+    """A clone without a cache has the plots and metrics of a commit, and nothing in it is stale."""
+    clone = built[0].clone(tmp_path / "clone")
+    assert "lenet5" in clone.run("dvc", "metrics", "show")
+    plots = json.loads(clone.run("dvc", "plots", "show", "--json"))["data"]
+    assert {"accuracy", "loss", "confusion", "calibration", "plots/mistakes.png", "plots/samples.png"} <= set(plots)
+    assert "Running stage" not in clone.run("dvc", "repro", "--dry", "--allow-missing")
+
+
+def test_a_killed_repro_resumes(built: tuple[Workspace, list[str]], tmp_path: Path) -> None:
+    """If dvc is killed its training ends too, and the same command resumes it and ends in the same bytes."""
+    workspace = built[0].copy(tmp_path / "project")
+    workspace.epochs("lenet5", 20)
+    workspace.run("dvc", "repro", "check")
+    whole = workspace.copy(tmp_path / "whole")
+    whole.run("dvc", "repro", "models/dvc.yaml:train@lenet5")
+    command = ("dvc", "repro", "models/dvc.yaml:train@lenet5")
+    process = workspace.running(*command, until=r"epoch +2/")
+    training = next(child for child in psutil.Process(process.pid).children(True) if "train" in child.cmdline())
+    process.kill()
+    process.communicate(timeout=60)
+    training.wait(timeout=60)
+    assert "lenet5: resumes after epoch" in workspace.run(*command)
+    assert (workspace.folder / "models/dvc.lock").read_text() == (whole.folder / "models/dvc.lock").read_text()
+
+
+def test_wrong_settings_are_reported(built: tuple[Workspace, list[str]], tmp_path: Path) -> None:
+    """A wrong setting ends `check` with one sentence that names the key, and no traceback."""
+    workspace = built[0].copy(tmp_path / "project")
+    workspace.replace("params.yaml", "model: lenet5", "model: lenet6")
+    output = workspace.run(sys.executable, "-m", "stages", "check", fails=True)
+    assert output.startswith("error: params.yaml: model names 'lenet6', which does not exist: did you mean lenet5?")
+    assert output.count("\n") == 1
