@@ -1,4 +1,4 @@
-"""Seconds to a published accuracy: this project's recipe and engine against the published recipe in a plain loop."""
+"""Seconds to a published accuracy: our recipe in our engine, and the published one in the usual PyTorch loop."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ import typer
 from torch.utils.data import Subset
 from tqdm import tqdm
 
-from benchmarks.contestants import dataset, hardware, loader, loop, torchs
+from benchmarks.contestants import dataset, hardware, loader, loop, plain_network
 from benchmarks.measuring import RAW
 from benchmarks.processes import alone, machine, need
 from benchmarks.processes import ours as our_environment
@@ -25,7 +25,7 @@ from fashion.networks.building import build
 from fashion.settings.params import Params
 from fashion.training.engine import begin, train
 
-# Architectures with a published recipe, which is the row with the suffix _published.
+# Architectures with a published recipe, which is in the row with the suffix _published.
 KEYS = ["fcnn", "cnn"]
 
 
@@ -80,7 +80,7 @@ def _percent(fraction: float) -> str:
 
 
 def race(epochs: Iterator[float], target: float) -> dict[str, Any]:
-    """Run epochs, each giving its validation accuracy, until one reaches the target; everything counts."""
+    """Run epochs, each giving its validation accuracy, until one reaches the target; time all that they do."""
     started = time.perf_counter()
     accuracies: list[float] = []
     for value in epochs:
@@ -101,9 +101,9 @@ def ours(params: Params, key: str) -> Iterator[float]:
 
 
 def published(params: Params, key: str) -> Iterator[float]:
-    """Run the published recipe in the loop that everyone writes, on the same split."""
+    """Run the published recipe in the usual PyTorch loop, on the same split."""
     row = params.architecture(f"{key}_published")
-    network, images = torchs(row), dataset()
+    network, images = plain_network(row), dataset()
     optimizer = torch.optim.Adam(network.parameters(), lr=row.train.learning_rate)
     manifest = pd.read_csv(f"data/splits/{key}_published.csv")
     training, validation = (

@@ -1,4 +1,4 @@
-"""The loop that everyone writes, this project's engine, and parts of its step; each is timed in its own process.
+"""The usual PyTorch loop, this project's engine, and parts of its step; each is timed in its own process.
 
 Batches of 128, Adam, no augmentation; fp32, except for the engine, which uses the precision of params.yaml.
 """
@@ -33,9 +33,9 @@ from fashion.training.hardware import Hardware, choose, configure
 
 
 def plain(row: Architecture, steps: int) -> float:
-    """Run the loop that everyone writes."""
+    """Time the usual PyTorch loop."""
     clock = Clock(steps)
-    network = torchs(row)
+    network = plain_network(row)
     batches = itertools.islice(itertools.chain.from_iterable(itertools.repeat(loader(dataset()))), steps + WARMUP)
     for _ in loop(network, torch.optim.Adam(network.parameters(), lr=0.001), batches):
         clock.tick()
@@ -43,7 +43,7 @@ def plain(row: Architecture, steps: int) -> float:
 
 
 def engine(row: Architecture, steps: int) -> float:
-    """Run this project's engine, on the hardware and in the precision of params.yaml."""
+    """Time this project's engine, on the hardware and in the precision of params.yaml."""
     clock = Clock(steps)
     changes = {"epochs": 1, "batch_size": BATCH, "optimizer": "adam", "augment": Augment()}
     row = row.model_copy(update={"train": row.train.model_copy(update=changes)})
@@ -67,16 +67,17 @@ def data(row: Architecture, steps: int) -> float:
     return clock.milliseconds()
 
 
-def floor(row: Architecture, steps: int) -> float:
-    """Three times the forward pass's multiplications at a large matrix product's rate, in the engine's precision.
+def arithmetic(row: Architecture, steps: int) -> float:
+    """The time of a step's multiplications at the speed of a large matrix product, in the engine's precision.
 
-    The backward pass takes twice those of the forward pass, less half of the first layer's: images need no gradient.
+    They are three times those of the forward pass: the backward pass takes twice as many, less those for the gradient
+    of the images, which is not needed.
     """
     chosen = hardware()
     # All cores work on one product.
     torch.set_num_threads(cores())
     with FlopCounterMode(display=False) as counter, torch.no_grad():
-        torchs(row)(torch.zeros(BATCH, 1, SIDE, SIDE))
+        plain_network(row)(torch.zeros(BATCH, 1, SIDE, SIDE))
     size = 2048
     one, other = (torch.randn(size, size, dtype=chosen.dtype, device=chosen.device) for _ in range(2))
     clock = Clock(steps := min(steps, 20))
@@ -95,8 +96,8 @@ def hardware() -> Hardware:
     return chosen
 
 
-def torchs(row: Architecture) -> nn.Sequential:
-    """The network, with torch's own layers in place of the project's faster ones."""
+def plain_network(row: Architecture) -> nn.Sequential:
+    """The network with torch's own layers in place of the project's faster ones."""
     own = {
         "AvgPool2d": (nn.AvgPool2d, None),
         "Conv2d": (nn.Conv2d, "in_channels"),
@@ -108,7 +109,7 @@ def torchs(row: Architecture) -> nn.Sequential:
 
 
 def loop(network: nn.Module, optimizer: Optimizer, batches: Iterable[Any]) -> Iterator[None]:
-    """What everyone writes, on CUDA if there is a GPU; pauses after each step."""
+    """The usual PyTorch training loop, on CUDA if there is a GPU; it yields after each step."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network.to(device).train()
     loss_function = torch.nn.CrossEntropyLoss()
@@ -117,7 +118,7 @@ def loop(network: nn.Module, optimizer: Optimizer, batches: Iterable[Any]) -> It
         loss = loss_function(network(images.to(device)), labels.to(device))
         loss.backward()
         optimizer.step()
-        # Such loops show the running loss.
+        # Such loops usually show the running loss.
         loss.item()
         yield
 
@@ -131,9 +132,9 @@ def dataset() -> VisionDataset:
 
 
 def loader(images: Dataset[Any], batch: int = BATCH) -> DataLoader[Any]:
-    """Whole shuffled batches, as in the engine."""
+    """Whole batches of shuffled images, as in the engine."""
     return DataLoader(images, batch, shuffle=True, drop_last=True)
 
 
 if __name__ == "__main__":
-    main(plain, engine, data, floor)
+    main(plain, engine, data, arithmetic)

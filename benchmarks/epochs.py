@@ -1,4 +1,4 @@
-"""Seconds of one epoch of each architecture, by its own recipe: what the time of a whole training follows from."""
+"""Seconds of one epoch of each architecture with its own recipe, from which the time of a training follows."""
 
 import json
 import sys

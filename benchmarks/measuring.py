@@ -9,7 +9,7 @@ from pathlib import Path
 from fashion.settings.params import Architecture, Params
 
 RAW = Path("data/raw")
-# Steps before the clock starts: state that is made when first used, caches, memory.
+# Steps before the measurement, which create state, fill caches and allocate memory.
 WARMUP = 3
 BATCH = 128
 
@@ -17,21 +17,21 @@ Contestant = Callable[[Architecture, int], float]
 
 
 class Clock:
-    """Ticks after every step; measures the mean duration of the `steps` that follow the first ones."""
+    """A clock that ticks after every step; it measures the mean duration of `steps` steps after the warm-up."""
 
     def __init__(self, steps: int) -> None:
         self.steps = steps
         self.ticks: list[float] = []
 
     def tick(self, *_: object, **__: object) -> None:
-        """Note that a step has ended; where counting begins and ends, wait for the GPU."""
+        """Note that a step has ended; when the measurement starts or ends, wait for the GPU first."""
         torch = sys.modules.get("torch")
         if torch and len(self.ticks) in (WARMUP - 1, WARMUP - 1 + self.steps) and torch.cuda.is_initialized():
             torch.cuda.synchronize()
         self.ticks.append(time.perf_counter())
 
     def milliseconds(self) -> float:
-        """The mean of a step."""
+        """The mean duration of a step."""
         return (self.ticks[WARMUP - 1 + self.steps] - self.ticks[WARMUP - 1]) / self.steps * 1e3
 
 

@@ -13,7 +13,7 @@ from fashion.settings.description import Architecture
 
 
 def tensorflow(row: Architecture, steps: int) -> float:
-    """Run Keras's fit, with the images as one array."""
+    """Time Keras's fit, with the images as one array."""
     clock = Clock(steps)
     network = keras.Sequential([keras.Input((28, 28, 1)), *(_layer(*layer) for layer in row.layers.values())])
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

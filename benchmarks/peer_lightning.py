@@ -3,13 +3,13 @@
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from benchmarks.contestants import dataset, loader, torchs
+from benchmarks.contestants import dataset, loader, plain_network
 from benchmarks.measuring import WARMUP, Clock, main
 from fashion.settings.description import Architecture
 
 
 def lightning(row: Architecture, steps: int) -> float:
-    """Run Lightning's Trainer on the same batches."""
+    """Time Lightning's Trainer, with the batches of the usual PyTorch loop."""
     clock = Clock(steps)
     quiet = {
         "logger": False,
@@ -23,11 +23,11 @@ def lightning(row: Architecture, steps: int) -> float:
 
 
 class Module(LightningModule):
-    """An architecture as Lightning's documentation writes it."""
+    """An architecture in the style of Lightning's documentation."""
 
     def __init__(self, row: Architecture) -> None:
         super().__init__()
-        self.network = torchs(row)
+        self.network = plain_network(row)
 
     def training_step(self, batch: list[torch.Tensor]) -> torch.Tensor:
         """The loss of a batch."""

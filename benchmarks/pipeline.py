@@ -16,7 +16,7 @@ from benchmarks.measuring import RAW
 from benchmarks.processes import machine, need
 from fashion.files import write_json
 
-# The smallest project in which DVC can have nothing to do.
+# The smallest project that DVC can find up to date.
 LEAST = "stages:\n  only:\n    cmd: echo done > out.txt\n    outs:\n      - out.txt:\n          cache: false\n"
 
 
@@ -32,7 +32,7 @@ def pipeline(rounds: int, output: Path) -> None:
         (least / "dvc.yaml").write_text(LEAST)
         _run(least, "git", "init", "--quiet")
         _run(least, "dvc", "init", "--quiet")
-        # It turns off usage reports and the check for updates.
+        # It turns off usage statistics and the check for updates.
         shutil.copy(".dvc/config", least / ".dvc")
         _run(least, "dvc", "repro")
         for _ in range(rounds):

@@ -20,15 +20,15 @@ from fashion.training.hardware import choose
 
 
 def ours() -> dict[str, str]:
-    """The environment that the project's own commands set for themselves."""
+    """The environment variables that the project's own commands set for themselves."""
     return MEMORY | VARIABLES[Params.load().gpu.kernels]
 
 
 def alone(module: str, *words: str, environment: Mapping[str, str], python: str = sys.executable) -> Any:
     """The last line that a module prints, as JSON; it runs in a new process.
 
-    environment: its settings of memory and kernels; the caller's have no effect. Raises FashionError, with the last
-    line of its error message, if it fails.
+    environment: variables to set; the caller's settings of memory and kernels have no effect. Raises FashionError, with
+    the last line of the error message, if it fails.
     """
     settings = MEMORY.keys() | VARIABLES["portable"].keys()
     clean = {name: value for name, value in os.environ.items() if name not in settings}

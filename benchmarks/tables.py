@@ -14,7 +14,7 @@ from fashion.files import read_json, write_text
 from fashion.networks.building import build, count
 from fashion.settings.params import Params
 
-SECTION = re.compile(r"(<!-- table: (\w+) -->\n)(?:.*?\n)?(<!-- end -->)", re.DOTALL)
+SECTION = re.compile(r"(<!-- table: (\w+) -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
 
 
 def tables() -> None:
@@ -32,7 +32,7 @@ def filled(text: str) -> str:
 
 
 def architectures() -> str:
-    """Each architecture's size, its published and rebuilt accuracy, and the time that its training takes."""
+    """Each architecture's number of parameters, published and rebuilt accuracy, and time to train."""
     params, timings = Params.load(), read_json(Path("benchmarks/epochs.json"))
     board = read_json(Path("metrics/leaderboard.json"))
     lines = [
@@ -45,11 +45,12 @@ def architectures() -> str:
         time = timings["seconds"].get(key, 0) * row.train.epochs
         cells = [f"`{key}`", f"{parameters:,}", *_accuracies(params.claims(key), board.get(key)), _duration(time)]
         lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join([*lines, "", f"Times: epochs of the recipe times the seconds of one on {timings['machine']}."])
+    lines += ["", f"Time to train: the recipe's epochs times the seconds of one epoch, on {timings['machine']}."]
+    return "\n".join(lines)
 
 
 def _accuracies(claims: dict[str, float], scores: dict[str, Any] | None) -> list[str]:
-    """The published accuracy, the rebuilt one on the same images, and its interval: test images if both are known."""
+    """The published and the rebuilt accuracy, on test images unless only validation is published, and its interval."""
     part = "validation" if "validation_accuracy" in claims and "test_accuracy" not in claims else "test"
     on, claim = "" if part == "test" else f"{part} ", claims.get(f"{part}_accuracy")
     published = "" if claim is None else f"{on}{_percent(claim)}"
@@ -64,7 +65,7 @@ def _percent(fraction: float) -> str:
 
 
 def _duration(seconds: float) -> str:
-    """Whole minutes, and hours from one on; nothing if there is no measurement."""
+    """Hours and minutes, rounded to minutes, at least one; empty if there is no measurement."""
     minutes = max(1, round(seconds / 60))
     hours, rest = divmod(minutes, 60)
     return "" if not seconds else f"{hours} h {rest} min" if hours else f"{minutes} min"

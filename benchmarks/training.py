@@ -1,4 +1,4 @@
-"""A training step, side by side: the engine, the loop that everyone writes, Lightning and Keras."""
+"""A training step, side by side: the engine, the usual PyTorch loop, Lightning and Keras."""
 
 import statistics
 import sys
@@ -16,7 +16,7 @@ from fashion.files import read_json, write_json
 from fashion.running.environment import MEMORY
 from fashion.settings.params import Params
 
-# Their requirements are in peers.txt; make peers makes it.
+# Their requirements are in peers.txt; make peers creates the environment.
 PEERS = Path(".venv-peers/bin/python")
 # Column, module, contestant. The settings of memory help the plain loop too, so it is measured with and without them.
 RUNS = {
@@ -26,12 +26,12 @@ RUNS = {
     "Keras": ("peer_keras", "tensorflow"),
     "engine": ("contestants", "engine"),
     "data work": ("contestants", "data"),
-    "arithmetic": ("contestants", "floor"),
+    "arithmetic": ("contestants", "arithmetic"),
 }
-# Environments other than an empty one, by column; `engine` and its parts have the project's own.
+# Environment variables by column, if any; `engine` and its parts have the project's own.
 ENVIRONMENTS = {
     "plain loop, memory kept": MEMORY,
-    # The processors are compared.
+    # The comparison is on CPUs.
     "Keras": {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
 }
 KEYS = ["lenet5", "fcnn", "cnn", "conv4_pool2_bn", "convnet", "wide_dense", "alexnet"]
@@ -53,7 +53,7 @@ def training(keys: list[str] | None, rounds: int, busy: bool, output: Path) -> N
         figures = before
     with tqdm(total=len(chosen) * rounds * len(runs) * len(conditions), unit="run", disable=None, leave=False) as bar:
         for key in chosen:
-            # A first, short measurement tells how many steps fill the time.
+            # A first, short measurement gives the number of steps that fill the time.
             steps = max(5, int(SECONDS * 1e3 / _measured("engine", key, 5)))
             times: dict[str, dict[str, list[float]]] = {when: {name: [] for name in runs} for when in conditions}
             for _, name, when in product(range(rounds), runs, conditions):
@@ -69,7 +69,7 @@ def training(keys: list[str] | None, rounds: int, busy: bool, output: Path) -> N
 
 
 def _measured(name: str, key: str, steps: int) -> float:
-    """Milliseconds a step of a contestant."""
+    """A contestant's milliseconds per step."""
     module, contestant = RUNS[name]
     python = str(PEERS) if module.startswith("peer") else sys.executable
     parts = ("engine", "data work", "arithmetic")
@@ -79,12 +79,12 @@ def _measured(name: str, key: str, steps: int) -> float:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Markdown: milliseconds a step, median (least to most), and the median as a multiple of the engine's.
+    """Markdown: milliseconds per step, median (least to most), and the median as a multiple of the engine's.
 
-    If there are figures of a busy machine, a second table also has each as a multiple of its own quiet step.
+    If there are figures with a busy core, a second table also has each as a multiple of its own quiet step.
     """
     rows = figures["milliseconds"]
-    rounds = f"Milliseconds a step: median (least to most) of {figures['rounds']} interleaved rounds"
+    rounds = f"Milliseconds per step: median (least to most) of {figures['rounds']} interleaved rounds"
     machine = f"bold, as a multiple of the engine's. The engine's machine: {figures['machine']}; the others: fp32."
     lines = [*_table({key: times["quiet"] for key, times in rows.items()}, {}), "", f"{rounds}; {machine}"]
     if busy := {key: times["busy"] for key, times in rows.items() if "busy" in times}:
@@ -109,5 +109,5 @@ def _table(rows: dict[str, dict[str, list[float]]], quiet: dict[str, Any]) -> li
 
 
 def _short(milliseconds: float) -> str:
-    """Three digits, and no exponent."""
+    """Three significant digits, without an exponent."""
     return f"{float(f'{milliseconds:.3g}'):g}"

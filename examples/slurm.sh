@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# One task for each training, then one that builds everything from their results. In the project's folder, after make setup:
+# One task for each training, then one that builds everything from them. In the project's folder, after make setup:
 #   last=$(($(tools/fan_out.sh list | wc --lines) - 1))
 #   id=$(sbatch --parsable --array="0-$last" examples/slurm.sh)
 #   sbatch --dependency="afterok:$id" --wrap "tools/fan_out.sh head && .venv/bin/dvc push"

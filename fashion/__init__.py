@@ -1,8 +1,8 @@
-"""Rebuild, train and judge published Fashion-MNIST classifiers; the library knows nothing of DVC or the command line.
+"""Rebuild, train and evaluate published Fashion-MNIST classifiers; only the package `running` knows about DVC.
 
-A package imports those above it in this list, and none below:
+A package imports only those above it in this list:
 
 data: files, splits. settings: params.yaml, and what determines a training. networks: layers, weights, logits.
 training: the engine. judging: scores and comparisons. showing: pictures and pages. using: photos and other formats.
-running: processes, checkpoints and messages; no result depends on it.
+running: processes, checkpoints and error messages; no result depends on it.
 """

@@ -9,7 +9,7 @@ class FashionError(Exception):
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """The end of an error message: the closest known word, or all of them if none is close."""
+    """The end of an error message: the closest known word, or all known words if none is close."""
     words = list(known)
     close = get_close_matches(word, words, n=1)
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(words)}."

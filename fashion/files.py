@@ -12,9 +12,9 @@ from fashion.errors import FashionError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name in its folder, which is made if needed, then rename it.
+    """Write a file under a temporary name in its folder, which is created if needed, then rename it.
 
-    Raises FashionError if the file cannot be written; what was there before is still there.
+    Raises FashionError if the file cannot be written; a previous file of that name is then unchanged.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -22,7 +22,7 @@ def write_bytes(path: Path, content: bytes) -> None:
         try:
             with os.fdopen(handle, "wb") as file:
                 file.write(content)
-            # mkstemp's files are private; these are ordinary ones.
+            # Only the owner may read what mkstemp makes; everybody may read these files.
             Path(temporary).chmod(0o644)
             Path(temporary).replace(path)
         except BaseException:
@@ -35,7 +35,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8 with its own line ends."""
+    """Write text as UTF-8, with its line ends unchanged."""
     write_bytes(path, text.encode())
 
 

@@ -1,4 +1,4 @@
-"""Work on all cores in threads that do not wait for each other: each one runs single-threaded operations."""
+"""Work on all cores in threads that do not wait for each other: each one runs operations in a single thread."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -19,19 +19,19 @@ def cores() -> int:
 
 
 def each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """The function's result for each item, in order: the first in this thread, the others in one thread a core."""
+    """The function's result for each item, in order: the first in this thread, the others in a pool of threads."""
     first, *others = items
     futures = [_pool().submit(function, item) for item in others]
     try:
         return [function(first), *(future.result() for future in futures)]
     finally:
-        # After an error or Ctrl-C nobody waits for the rest.
+        # After an error or Ctrl-C nothing needs the rest.
         for future in futures:
             future.cancel()
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
-    # The number of threads for an operation is a setting of the thread that calls it, this one too.
+    # The number of threads of an operation is a setting of the thread that calls it, so set it in this thread too.
     torch.set_num_threads(1)
     return ThreadPoolExecutor(cores(), initializer=torch.set_num_threads, initargs=(1,))

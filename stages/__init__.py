@@ -1,1 +1,1 @@
-"""What DVC runs: one file for each stage, which reads, calls the library and writes."""
+"""What DVC runs: one file for each stage; it reads, calls the library and writes."""

@@ -1,6 +1,6 @@
 """The command line of the stages: python -m stages STAGE [KEY].
 
-A command loads its stage when it runs, and not before, so that --help answers at once.
+A command imports its stage only when it runs, so that --help answers at once.
 """
 
 from typing import Annotated
@@ -16,7 +16,7 @@ Name = Annotated[str, typer.Argument(help="A key of `models` or of `repeats`.", 
 
 
 def program(words: str) -> typer.Typer:
-    """A command line of several commands that shows its help if none is given."""
+    """A command line of several commands, which shows its help if none is given."""
     return typer.Typer(help=words, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
@@ -37,7 +37,7 @@ def check() -> None:
 
 @app.command()
 def download() -> None:
-    """Copy or fetch the data set from the first source that has it right; keep files that are here and right.
+    """Copy or fetch the data set from the first source with correct files; keep correct files that are here.
 
     Fashion-MNIST is part of the repository. FASHION_MNIST_MIRROR names a folder or URL to try first.
     Example: FASHION_MNIST_MIRROR=~/fashion-mnist python -m stages download
@@ -84,7 +84,7 @@ def train(name: Name) -> None:
 
 @app.command()
 def evaluate(name: Name) -> None:
-    """Evaluate the kept weights of a training, in full precision, without augmentation, and note its history.
+    """Evaluate the kept weights of a training, in full precision, without augmentation, and write its history.
 
     Example: python -m stages evaluate lenet5
     """
@@ -107,7 +107,7 @@ def report() -> None:
 
 @app.command()
 def leaderboard() -> None:
-    """Rank every evaluated architecture, next to its published numbers.
+    """Rank every evaluated architecture, next to its published accuracies.
 
     Example: python -m stages leaderboard
     """
@@ -118,7 +118,7 @@ def leaderboard() -> None:
 
 @app.command()
 def results() -> None:
-    """Write what all trainings show together: docs/results.md, and the mistakes that the best share: docs/missed.png.
+    """Compare all trainings with the published figures and each other: docs/results.md and docs/missed.png.
 
     Example: python -m stages results
     """

@@ -16,10 +16,10 @@ from fashion.settings.params import PATH, UNDO, Params
 
 
 def check() -> None:
-    """Validate params.yaml and write data/inputs, which changes only if the results of a stage would change."""
+    """Validate params.yaml and write data/inputs, whose files change only if a stage's results can change."""
     params = Params.load()
     for key, row in params.models.items():
-        # On the meta device layers have shapes but no content: all architectures together take milliseconds.
+        # On the meta device tensors have shapes but no content: all architectures together take milliseconds.
         with torch.device("meta"), in_row(key):
             build(row.layers)
     files = {f"train/{name}.json": _description(params, name) for name in (*params.models, *params.repeats)}
@@ -28,14 +28,14 @@ def check() -> None:
     # The fingerprint of `train` is in each description.
     for stage in {path.stem for path in Path(__file__).parent.glob("[!_]*.py")} - {"check", "train"}:
         files[f"code/{stage}.txt"] = f"{fingerprint(stage)}\n"
-    # Files of deleted rows must go too, as they do when DVC runs this stage.
+    # Files of deleted rows must go too; when DVC runs this stage, it deletes the outputs first.
     shutil.rmtree(INPUTS, ignore_errors=True)
     for name, text in files.items():
         write_text(INPUTS / name, text)
 
 
 def _description(params: Params, name: str) -> str:
-    """The description of a training as JSON; FashionError if its layers cannot be written so."""
+    """The description of a training as JSON; FashionError if JSON cannot express its layers."""
     try:
         return params.describe(name).text
     except ValueError:

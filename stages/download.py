@@ -10,6 +10,6 @@ from fashion.settings.params import Params
 
 
 def download() -> None:
-    """Put the four files into data/raw."""
+    """Put the data set's four files into data/raw."""
     for line in fetch(Params.load().data.dataset, Path("data/raw"), os.environ.get(MIRROR)):
         typer.echo(line)

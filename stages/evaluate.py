@@ -1,4 +1,4 @@
-"""Stage evaluate: the scores of kept weights on each part of the data, and the training's history for git to keep."""
+"""Stage evaluate: the scores of the kept weights on each part of the data, and the training's history for git."""
 
 import io
 from pathlib import Path
@@ -15,7 +15,7 @@ from fashion.networks.costs import flops
 from fashion.networks.weights import load
 from fashion.running import inputs
 
-# The number of worst mistakes to note.
+# The number of worst mistakes to write.
 MISTAKES = 20
 
 
@@ -29,7 +29,7 @@ def evaluate(name: str) -> None:
         parts[part] = labels, probabilities
         typer.echo(f"{name}: {len(labels):,} {part.replace('_', ' ')} images")
     row, (truth, test) = description.architecture, parts["test"]
-    # A backward pass takes twice as many as a forward pass.
+    # A backward pass takes twice as many operations as a forward pass.
     size["training_flops"] = 3 * size["flops"] * len(parts["train"][0]) * row.train.epochs
     what = {"model": description.model, "dataset": description.dataset, "split": row.split, "epoch": header["epoch"]}
     what |= {"seed": description.seed, "training": description.identity}
@@ -46,7 +46,7 @@ def evaluate(name: str) -> None:
 
 
 def _history(name: str) -> pd.DataFrame:
-    """A row for each epoch, to the last digit, which the tool verify compares."""
+    """A row for each epoch, to the last digit, since the tool verify compares them."""
     # dvclive writes a file for each quantity, all with a column `step`.
     files = sorted(Path(f"metrics/train/{name}/plots/metrics").glob("*.tsv"))
     columns = [pd.read_csv(file, sep="\t", index_col="step", float_precision="round_trip") for file in files]

@@ -1,4 +1,4 @@
-"""Stage leaderboard: every evaluated architecture, next to its published numbers."""
+"""Stage leaderboard: every evaluated architecture, next to its published accuracies."""
 
 from itertools import combinations
 from pathlib import Path
@@ -17,7 +17,7 @@ from fashion.showing.pages import render
 
 
 def leaderboard() -> None:
-    """Write the ranking as JSON, CSV, picture and page."""
+    """Write the ranking as JSON, CSV, chart and page."""
     params = Params.load()
     found, left_out = current(descriptions())
     rows = [_row(params, key, found) for key in params.models.keys() & found.keys()]
@@ -47,7 +47,7 @@ def leaderboard() -> None:
 
 
 def _row(params: Params, key: str, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """An architecture's scores, with the mean over its further seeds and what is published."""
+    """An architecture's scores, with the mean over its further seeds and the published accuracies."""
     scores = found[key]
     repeats = [name for name, repeat in params.repeats.items() if repeat.model == key and name in found]
     tests = pd.Series([found[name]["test"]["accuracy"] for name in repeats])
@@ -61,15 +61,15 @@ def _row(params: Params, key: str, found: dict[str, dict[str, Any]]) -> dict[str
         "test_interval": scores["test"]["interval"],
         "test_images": scores["test"]["images"],
         "published": params.claims(key),
-        # One seed has no deviation.
+        # One seed has no standard deviation.
         "repeats": seeds if len(tests) > 1 else {},
     }
 
 
 def _level(keys: list[str]) -> dict[str, list[str]]:
-    """For each architecture those that differ from it by no more than noise in the test images.
+    """For each architecture, those that do not differ from it significantly.
 
-    McNemar's tests of all pairs on the predicted labels, corrected after Holm.
+    McNemar's tests of all pairs on the predicted test labels, with p values corrected by Holm's method.
     """
     tables = {key: pd.read_csv(f"metrics/predictions/{key}.csv") for key in keys}
     truth = tables[keys[0]]["truth"].to_numpy()

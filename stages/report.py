@@ -15,22 +15,22 @@ from fashion.errors import FashionError
 from fashion.files import write_bytes, write_csv, write_json, write_text
 from fashion.judging.current import current
 from fashion.networks import weights
-from fashion.settings.description import FOLDER, Description
+from fashion.settings.description import DESCRIPTIONS, Description
 from fashion.settings.params import Params
 from fashion.showing import charts
 from fashion.showing.pages import render
 
-# The number of first-layer tiles to show, and of images of each class.
+# The number of the first layer's filters to show, and of images of each class.
 FILTERS, SAMPLES = 96, 14
 # The dimensions of a convolution's weights: output, input, row, column.
-KERNELS = 4
+KERNEL_DIMENSIONS = 4
 
 
 def report() -> None:
     """Write metrics/report.json and plots for the architecture that `model` names."""
     params = Params.load()
     key = params.model
-    found, _ = current({key: Description.read(FOLDER / f"{key}.json")})
+    found, _ = current({key: Description.read(DESCRIPTIONS / f"{key}.json")})
     if key not in found:
         raise FashionError(f"{key} is not evaluated with the current settings and code: run dvc repro.")
     scores, labels = found[key], pd.read_csv(f"metrics/predictions/{key}.csv")
@@ -100,19 +100,19 @@ def _settings(header: dict[str, Any]) -> dict[str, Any]:
     architecture = {name: value for name, value in description["architecture"].items() if name != "layers"}
     ours = {"dataset": description["dataset"], "seed": description["seed"]}
     ours |= {name: header[name] for name in ("hardware", "torch")}
-    # Python's own values: the page does not know NumPy's booleans.
+    # Python's own values: the template does not recognise NumPy's booleans.
     return {str(name): value for name, value in pd.json_normalize(architecture | ours).iloc[0].to_dict().items()}
 
 
 def _filters(state: dict[str, Tensor], layers: dict[str, Any]) -> dict[str, Any] | None:
-    """The weights of the first layer as tiles, if each of its outputs sees a window of the image or all of it."""
+    """The weights of the first layer as tiles, if each output sees a window of the image or the whole of it."""
     matrices = {name for name, tensor in state.items() if tensor.dim() > 1}
     first = next((layer for layer in layers if any(name.startswith(f"{layer}.") for name in matrices)), None)
     name = f"{first}.weight"
     if name not in state:
         return None
     weight = state[name].float()
-    if weight.dim() == KERNELS and weight.shape[1] == 1:
+    if weight.dim() == KERNEL_DIMENSIONS and weight.shape[1] == 1:
         tiles = weight[:, 0]
     elif weight.shape[1:] == (SIDE**2,):
         tiles = weight.reshape(-1, SIDE, SIDE)

@@ -20,13 +20,13 @@ from fashion.settings.params import Params
 from fashion.showing import charts
 from fashion.showing.pages import render
 
-# The number of best networks that must agree, and of kinds of common mistakes to show.
+# The number of best networks to compare, and of kinds of shared mistakes to show.
 BEST, KINDS = 6, 8
 PICTURE = Path("docs/missed.png")
 
 
 def results() -> None:
-    """Write docs/results.md, and docs/missed.png with the test images for which all best networks are wrong alike."""
+    """Write docs/results.md, and docs/missed.png: test images that the best networks all get wrong alike."""
     params, trainings = Params.load(), descriptions()
     dataset = params.data.dataset
     train, test = (read_part(Path("data/raw"), part) for part in ("train", "test"))
@@ -36,7 +36,7 @@ def results() -> None:
         raise FashionError("no architecture is ranked: run dvc repro --single-item models/dvc.yaml:leaderboard first.")
     ablations, other = _ablations(trainings)
     left_out += [f"the ablation of {key}" for key in other]
-    # By validation accuracy: test images choose nothing.
+    # By validation accuracy, since test images choose nothing.
     best = sorted(rows, key=lambda key: (-rows[key]["validation_accuracy"], key))[:BEST]
     known = {image.tobytes() for image in train.images}
     page = render(
@@ -57,7 +57,7 @@ def results() -> None:
 
 
 def _ablations(trainings: dict[str, Description]) -> tuple[list[dict[str, Any]], list[str]]:
-    """The ablations of current recipes, and the architectures with one of another recipe."""
+    """The ablations of current recipes, and the architectures whose ablation is of another recipe."""
     ablations, other = [], []
     for ablation in map(read_json, sorted(Path("metrics/ablation").glob("*.json"))):
         description = trainings.get(ablation["model"])
@@ -69,11 +69,11 @@ def _ablations(trainings: dict[str, Description]) -> tuple[list[dict[str, Any]],
 
 
 def _missed(test: Part, keys: list[str], classes: Sequence[str]) -> dict[str, Any]:
-    """What these architectures all get wrong; writes the picture."""
+    """The test images that these architectures all get wrong; also writes the picture."""
     tables = [pd.read_csv(f"metrics/predictions/{key}.csv") for key in keys]
     if not all(np.array_equal(table["truth"], test.labels) for table in tables):
         raise FashionError(
-            "the leaderboard is of other data: run dvc repro --single-item models/dvc.yaml:leaderboard first."
+            "the leaderboard belongs to other data: run dvc repro --single-item models/dvc.yaml:leaderboard first."
         )
     predictions = np.stack([table["prediction"] for table in tables])
     found = agreement(test.labels, predictions)
@@ -83,7 +83,7 @@ def _missed(test: Part, keys: list[str], classes: Sequence[str]) -> dict[str, An
     numbers = {pair: number for number, (pair, _) in enumerate(kinds)}
     names = [f"{classes[truth]}\npredicted as\n{classes[predicted]}" for truth, predicted in numbers]
     kind = np.array([numbers.get(pair, -1) for pair in pairs])
-    # At twice their size, so that each can be seen.
+    # At twice their size, to be easier to see.
     shown = test.images[same].repeat(2, axis=1).repeat(2, axis=2)
     write_bytes(PICTURE, charts.samples(shown, kind, names, columns=14))
     rows = [{"truth": classes[truth], "prediction": classes[label], "images": n} for (truth, label), n in kinds]

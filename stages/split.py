@@ -1,4 +1,4 @@
-"""Stage split: which training images train, and which validate."""
+"""Stage split: divide the training images into a training and a validation part."""
 
 from pathlib import Path
 

@@ -43,7 +43,7 @@ def train(name: str) -> None:
 
 
 def _lead(name: str, run: Run, parts: Parts, header: dict[str, Any]) -> None:
-    """Train as the only process or the first one, which reports, logs, saves and writes for all."""
+    """Train as the only or the first process, which reports, logs, saves and writes for all."""
     started, weights_file = time.monotonic(), Path(f"models/{name}.safetensors")
     arrays = (array for part in parts for array in (part.images, part.labels))
     identity = checkpoints.identity(header | {"processor": run.hardware.name}, *arrays)
@@ -80,7 +80,7 @@ def _log(live: Live, epoch: Epoch) -> None:
 
 
 def _follow(run: Run, parts: Parts) -> None:
-    """Train along with the first process, which also reports errors."""
+    """Train together with the first process, which reports errors for all."""
     with suppress(FashionError, KeyboardInterrupt):
         if content := parallel.shared(None, run.hardware):
             run.resume(*checkpoints.parse(content))

@@ -1,1 +1,1 @@
-"""The tests: what holds, a sentence each."""
+"""The tests: each states one property in one sentence."""

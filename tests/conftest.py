@@ -1,4 +1,4 @@
-"""What several tests need: the settings, the data sets, and copies of the project to work in."""
+"""Shared fixtures: the settings, the data sets, and copies of the project to work in."""
 
 import json
 import os
@@ -38,7 +38,7 @@ REAL = ROOT / "data/fashion-mnist"
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
-    """Two test workers on two cores: more threads would only wait for each other."""
+    """Limit torch to one thread, since two test workers already occupy two cores."""
     torch.set_num_threads(1)
 
 
@@ -58,7 +58,7 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Part:
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as `dvc repro` leaves it, with `digits` and with lenet5 after five epochs."""
+    """A folder as `dvc repro` leaves it, with `digits` and lenet5 trained for five epochs."""
     folder = tmp_path_factory.mktemp("trained")
     text = (ROOT / "params.yaml").read_text().replace("dataset: fashion_mnist", "dataset: digits")
     text = re.sub(r"epochs: \d+", "epochs: 5", text)
@@ -80,7 +80,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def inside(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of that folder, which the test runs in."""
+    """A copy of that folder, as the working directory."""
     folder = tmp_path / "project"
     shutil.copytree(trained, folder)
     monkeypatch.chdir(folder)
@@ -92,15 +92,15 @@ Tool = Callable[..., tuple[int, str, str]]
 
 @pytest.fixture
 def tool(capsys: pytest.CaptureFixture[str]) -> Tool:
-    """A function that runs `python -m tools` with words, and gives its exit code and what it said on either stream."""
+    """A function that runs `python -m tools` and returns the exit code, the standard output and the standard error."""
 
-    def run(*words: str) -> tuple[int, str, str]:
+    def run(*arguments: str) -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as end, explained():
-            tools(words, prog_name="python -m tools")
+            tools(arguments, prog_name="python -m tools")
         output, errors = capsys.readouterr()
-        # sys.exit with a sentence: Python prints it, and makes the code 1.
-        sentence = end.value.code if isinstance(end.value.code, str) else ""
-        return (1 if sentence else int(end.value.code or 0)), output, errors + sentence
+        # sys.exit with a message: Python prints it and exits with code 1.
+        message = end.value.code if isinstance(end.value.code, str) else ""
+        return (1 if message else int(end.value.code or 0)), output, errors + message
 
     return run
 
@@ -112,14 +112,14 @@ def real() -> Path:
 
 
 class Workspace:
-    """A copy of the project's files in a git repository of its own."""
+    """A copy of the project's files in its own git repository."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     @property
     def environment(self) -> dict[str, str]:
-        """This project's environment, and nothing of the user's."""
+        """The environment of this project, without the user's settings."""
         identity = {f"GIT_{who}_{what}": "a@b.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
         return (
             os.environ
@@ -134,7 +134,7 @@ class Workspace:
         )
 
     def run(self, *command: str, fails: bool = False) -> str:
-        """Run a command there and return its output; its success must be as told."""
+        """Run a command there and return its output; it must fail if `fails`, and succeed otherwise."""
         done = subprocess.run(
             command,
             cwd=self.folder,
@@ -148,7 +148,7 @@ class Workspace:
         return done.stdout
 
     def start(self, *command: str) -> "subprocess.Popen[str]":
-        """Start a command there that goes on beside the test; all that it says is in its standard output."""
+        """Start a command there in the background, with standard error merged into its standard output."""
         return subprocess.Popen(
             command,
             cwd=self.folder,
@@ -156,18 +156,18 @@ class Workspace:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            # A job in the background is born deaf to Ctrl-C.
+            # Background jobs of a shell ignore Ctrl-C, and their children inherit that.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509 - no threads
         )
 
     def running(self, *command: str, until: str) -> "subprocess.Popen[str]":
-        """A command started there, once it has said something that matches `until`."""
+        """Start a command there and return it once it has printed a line that matches `until`."""
         process = self.start(*command)
         assert process.stdout
         for line in process.stdout:
             if re.search(until, line):
                 return process
-        raise AssertionError(f"it never said {until}")
+        raise AssertionError(f"it never printed {until}")
 
     def stages(self, *command: str, fails: bool = False) -> list[str]:
         """Run a dvc command there and return the stages that it ran, sorted, without their files."""
@@ -187,27 +187,27 @@ class Workspace:
         return json.loads((self.folder / file).read_text())
 
     def replace(self, file: str, old: str, new: str) -> None:
-        """Change every occurrence of a text in a file; there must be one."""
+        """Replace every occurrence of a text in a file; there must be at least one."""
         path = self.folder / file
         text = path.read_text()
         assert old in text, f"{file} has no {old!r}"
         path.write_text(text.replace(old, new))
 
     def epochs(self, key: str, count: int) -> None:
-        """Train an architecture for so many epochs."""
+        """Set an architecture's number of epochs."""
         path = self.folder / "params.yaml"
         start, row = path.read_text().split(f"\n  {key}:\n", 1)
         path.write_text(f"{start}\n  {key}:\n" + re.sub(r"epochs: \d+", f"epochs: {count}", row, count=1))
 
     def small(self, epochs: int) -> None:
-        """Set the data to `digits`, so many epochs for every architecture, and no repeats."""
+        """Set the data set to `digits`, this number of epochs for every architecture, and no repeats."""
         self.replace("params.yaml", "dataset: fashion_mnist", "dataset: digits")
         params = self.folder / "params.yaml"
         text = re.sub(r"epochs: \d+", f"epochs: {epochs}", params.read_text())
         params.write_text(re.sub(r"^repeats:\n(  .*\n)+", "repeats: {}\n", text, flags=re.MULTILINE))
 
     def keep(self, *keys: str) -> None:
-        """Leave these architectures alone, without locks: every one that there is can then be trained."""
+        """Remove all other architectures, and the locks, so that everything left can be trained."""
         with modify_yaml(self.folder / "params.yaml") as params:
             for section in ("models", "published"):
                 for key in params[section].keys() - set(keys):
@@ -222,24 +222,24 @@ class Workspace:
         self.run("git", "commit", "--quiet", "--message", message)
 
     def copy(self, folder: Path) -> "Workspace":
-        """The same, caches included, somewhere else."""
+        """A copy in another folder, caches included."""
         shutil.copytree(self.folder, folder, symlinks=True)
         return Workspace(folder)
 
     def clone(self, folder: Path) -> "Workspace":
-        """What git has of it, somewhere else."""
+        """A git clone in another folder."""
         self.run("git", "clone", "--quiet", ".", str(folder))
         return Workspace(folder)
 
 
 def ran(output: str) -> list[str]:
-    """The stages that DVC says it ran, sorted, without their files."""
+    """The stages that DVC ran according to its output, sorted, without their files."""
     lines = output.splitlines()
     return sorted(line.split("'")[1].removeprefix("models/dvc.yaml:") for line in lines if line.startswith("Running"))
 
 
 def project(folder: Path) -> Workspace:
-    """A copy of the project as it is, changes included, committed, without results, caches and the 30 MB of images."""
+    """A committed copy of the project, uncommitted changes included, without ignored files and the 30 MB of images."""
     workspace = Workspace(folder)
     files = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -258,15 +258,15 @@ def project(folder: Path) -> Workspace:
 
 
 class Quiet(SimpleHTTPRequestHandler):
-    """A file server that keeps its log to itself."""
+    """A file server that writes no log."""
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
-        """Say nothing."""
+        """Write no log."""
 
 
 @contextmanager
 def serving(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
-    """The address of a web server."""
+    """Run a web server and yield its URL."""
     with ThreadingHTTPServer(("127.0.0.1", 0), handler) as web:
         thread = threading.Thread(target=web.serve_forever)
         thread.start()

@@ -1,4 +1,4 @@
-"""Kill trainings over and over, and compare how they end with one left alone: python -m tests.kills [TIMES]."""
+"""Kill trainings repeatedly and compare their results with an undisturbed one's: python -m tests.kills [TIMES]."""
 
 import math
 import random
@@ -14,8 +14,8 @@ KEY = "lenet5"
 COMMAND = [sys.executable, "-m", "stages", "train", KEY]
 
 
-def different(folder: Path, times: int, seed: int) -> tuple[int, int]:
-    """Kill at least so many times; how many trainings went on, and how many files ended otherwise than undisturbed."""
+def kill_and_compare(folder: Path, times: int, seed: int) -> tuple[int, int]:
+    """Kill trainings at least `times` times; return how many resumed, and how many of their files are different."""
     print(f"seed {seed}", flush=True)  # noqa: T201 - to repeat it
     moments = random.Random(seed)  # noqa: S311 - no secret
     workspace = project(folder)
@@ -23,14 +23,14 @@ def different(folder: Path, times: int, seed: int) -> tuple[int, int]:
     workspace.run("dvc", "repro", "download", "split")
     started = time.monotonic()
     workspace.run(*COMMAND)
-    whole = time.monotonic() - started
+    duration = time.monotonic() - started
     expected = results(workspace)
     kills, wrong, resumed = 0, 0, 0
     while kills < times:
         clean(workspace)
         ended = False
         while not ended:
-            output, ended = attempt(workspace, _moment(moments, whole, times - kills))
+            output, ended = attempt(workspace, _moment(moments, duration, times - kills))
             kills += not ended
             resumed += "resumes after epoch" in output
         found = results(workspace)
@@ -39,20 +39,20 @@ def different(folder: Path, times: int, seed: int) -> tuple[int, int]:
     return resumed, wrong
 
 
-def _moment(moments: random.Random, whole: float, left: int) -> float | None:
-    """When to kill: never once none is left, else in turn while it saves (None) and after so many seconds."""
+def _moment(moments: random.Random, duration: float, left: int) -> float | None:
+    """When to kill: alternately after random seconds and during a save (None); never if no kill is left."""
     if not left:
         return math.inf
-    return moments.uniform(0, whole) if left % 2 else None
+    return moments.uniform(0, duration) if left % 2 else None
 
 
 def attempt(workspace: Workspace, moment: float | None) -> tuple[str, bool]:
-    """What a training said, killed at its moment, and whether it came to its end before."""
+    """Run a training and kill it at that moment; return its output and whether it had finished before."""
     process = workspace.start(*COMMAND)
     end = time.monotonic() + (math.inf if moment is None else moment)
     folder = workspace.folder / ".checkpoints"
     while process.poll() is None and time.monotonic() < end:
-        # Not the first save: there is something to go on from.
+        # Not during the first save: there must be a checkpoint to resume from.
         if moment is None and any(folder.glob("*/*.tmp")) and any(folder.glob("*/state")):
             break
         time.sleep(0.0002)
@@ -63,13 +63,13 @@ def attempt(workspace: Workspace, moment: float | None) -> tuple[str, bool]:
 
 
 def results(workspace: Workspace) -> dict[str, bytes]:
-    """Every file that a training leaves."""
+    """The content of every file that a training writes."""
     files = [workspace.folder / f"models/{KEY}.safetensors", *workspace.folder.glob(f"metrics/train/{KEY}/**/*.*")]
     return {str(file.relative_to(workspace.folder)): file.read_bytes() for file in files if file.is_file()}
 
 
 def clean(workspace: Workspace) -> None:
-    """Remove them, as DVC does before it runs a stage, and the training that finished last."""
+    """Remove those files, as DVC does before it runs a stage, and all checkpoints."""
     (workspace.folder / f"models/{KEY}.safetensors").unlink(missing_ok=True)
     shutil.rmtree(workspace.folder / f"metrics/train/{KEY}", ignore_errors=True)
     shutil.rmtree(workspace.folder / ".checkpoints", ignore_errors=True)
@@ -78,4 +78,4 @@ def clean(workspace: Workspace) -> None:
 if __name__ == "__main__":
     with TemporaryDirectory() as temporary:
         count = int(sys.argv[1]) if len(sys.argv) > 1 else 100
-        sys.exit(different(Path(temporary, "project"), count, seed=time.time_ns())[1])
+        sys.exit(kill_and_compare(Path(temporary, "project"), count, seed=time.time_ns())[1])

@@ -1,4 +1,4 @@
-"""python -m tools ablation: what is left of an accuracy without each ingredient of its recipe."""
+"""python -m tools ablation: the accuracy without each ingredient of a recipe."""
 
 import json
 import sys
@@ -14,7 +14,7 @@ TOOL = (sys.executable, "-m", "tools", "ablation", "lenet5", "--seeds", "2", "--
 
 @pytest.fixture
 def workspace(checkout: Workspace, tmp_path: Path) -> Workspace:
-    """The project on `digits`, lenet5 with two ingredients alone: flips and smoothed labels."""
+    """The project on `digits` with only lenet5, whose recipe has two ingredients: flips and label smoothing."""
     workspace = checkout.copy(tmp_path / "project")
     workspace.keep("lenet5")
     workspace.small(epochs=1)
@@ -29,7 +29,7 @@ def workspace(checkout: Workspace, tmp_path: Path) -> Workspace:
 
 @pytest.mark.slow
 def test_each_ingredient_is_left_out_once(workspace: Workspace) -> None:
-    """Accuracies are those one would train by hand; a second call trains nothing; the page has the current recipe's."""
+    """Accuracies equal a run's by hand, a second call trains nothing, and the page has those of the current recipe."""
     output = workspace.run(*TOOL)
     found = json.loads((workspace.folder / "metrics/ablation/lenet5.json").read_text())
     rows = {row["without"]: row for row in found["rows"]}
@@ -46,9 +46,10 @@ def test_each_ingredient_is_left_out_once(workspace: Workspace) -> None:
     workspace.run("dvc", "exp", "run", *(word for setting in settings for word in ("-S", setting)))
     report = json.loads((workspace.folder / "metrics/report.json").read_text())
     assert rows["augment.flip"]["accuracies"][1] == pytest.approx(report["validation_accuracy"], abs=1e-6)
-    said = workspace.run(*TOOL, fails=True)
-    assert said == (
-        "error: experiments start from a commit, and metrics/evaluate/lenet5.json is in none: commit or remove it.\n"
+    message = workspace.run(*TOOL, fails=True)
+    assert message == (
+        "error: experiments start from a commit, and metrics/evaluate/lenet5.json has uncommitted changes: "
+        "commit or undo them.\n"
     )
 
     board, page = "models/dvc.yaml:leaderboard", "models/dvc.yaml:results"

@@ -1,4 +1,4 @@
-"""The benchmarks: that all contestants do the same work, and what is made of their times."""
+"""The benchmarks: all contestants do the same work, and their times become tables."""
 
 import json
 import subprocess
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from benchmarks import accuracy, pipeline, training
-from benchmarks.contestants import WARMUP, Clock, torchs
+from benchmarks.contestants import WARMUP, Clock, plain_network
 from benchmarks.processes import alone
 from fashion.data.fetching import fetch
 from fashion.errors import FashionError
@@ -22,17 +22,17 @@ from tests.conftest import ROOT
 
 @pytest.mark.parametrize("key", training.KEYS)
 def test_the_plain_loop_trains_the_same_network(params: Params, key: str) -> None:
-    """Its layers are torch's own, and give what the project's give."""
+    """The plain loop's network has torch's own layers and gives the same outputs as the project's."""
     row, images = params.models[key], torch.rand(2, 1, 28, 28)
-    plain, ours = torchs(row).eval(), build(row.layers).eval()
+    plain, ours = plain_network(row).eval(), build(row.layers).eval()
     assert {type(layer).__module__.split(".")[0] for layer in plain} == {"torch"}
     assert plain[0].__class__ in (nn.Conv2d, nn.Flatten, nn.BatchNorm2d)
     torch.testing.assert_close(plain(images), ours(images))
 
 
-@pytest.mark.parametrize("contestant", ["plain", "engine", "data", "floor"])
+@pytest.mark.parametrize("contestant", ["plain", "engine", "data", "arithmetic"])
 def test_every_contestant_gives_a_time(tmp_path: Path, contestant: str) -> None:
-    """In a project with data each prints the milliseconds of a step."""
+    """In a project with data, each contestant prints the milliseconds per step."""
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     list(fetch("digits", tmp_path / "data/raw", None))
     command = [sys.executable, "-m", "benchmarks.contestants", contestant, "lenet5", "2"]
@@ -40,14 +40,14 @@ def test_every_contestant_gives_a_time(tmp_path: Path, contestant: str) -> None:
     assert float(done.stdout) > 0
 
 
-def test_a_failed_measurement_is_told() -> None:
-    """What cannot be measured is named, with the reason, in one sentence."""
+def test_a_failed_measurement_is_reported() -> None:
+    """One sentence names the measurement that failed, with the reason."""
     with pytest.raises(FashionError, match=r"^python -m benchmarks\.nothing engine failed: .*No module named"):
         alone("benchmarks.nothing", "engine", environment={})
 
 
 def test_a_race_ends_when_the_target_is_reached() -> None:
-    """Epochs run until one reaches the target, or to their end; the best is told either way."""
+    """Epochs run until one reaches the target or none is left; the best accuracy is reported in both cases."""
     epochs = iter([0.5, 0.9, 0.7])
     reached = accuracy.race(epochs, 0.9)
     assert (reached["epochs"], reached["best"], list(epochs)) == (2, 0.9, [0.7])
@@ -55,10 +55,10 @@ def test_a_race_ends_when_the_target_is_reached() -> None:
     assert (missed["epochs"], missed["best"]) == (3, 0.9)
 
 
-def test_rows_of_the_same_machine_stay(
+def test_rows_of_the_same_machine_are_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """An architecture measured again takes its row's place; on another machine all starts again."""
+    """An architecture measured again replaces its row, and measuring on another machine discards all rows."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
     (tmp_path / "data/raw").mkdir(parents=True)
@@ -74,8 +74,8 @@ def test_rows_of_the_same_machine_stay(
     assert list(json.loads(Path("figures.json").read_text())["milliseconds"]) == ["cnn"]
 
 
-def test_times_become_ratios_of_the_engines() -> None:
-    """A cell is the median, the range, and the median as a multiple of the engine's."""
+def test_times_are_shown_relative_to_the_engine() -> None:
+    """A cell shows the median, the range, and the median as a multiple of the engine's."""
     times = {"plain loop": [900.0, 1000.4, 1100.0], "engine": [250.1, 240.0, 260.0], "data work": [0.25, 0.2501, 0.3]}
     text = training.table({"machine": "A box", "rounds": 3, "milliseconds": {"lenet5": {"quiet": times}}})
     assert text == (
@@ -83,13 +83,13 @@ def test_times_become_ratios_of_the_engines() -> None:
         "|---|---|---|---|\n"
         "| `lenet5` | 1000 (900 to 1100), **4.00x** | 250 (240 to 260) | 0.25 (0.25 to 0.3), **0.00x** |\n"
         "\n"
-        "Milliseconds a step: median (least to most) of 3 interleaved rounds; bold, as a multiple of the engine's. "
+        "Milliseconds per step: median (least to most) of 3 interleaved rounds; bold, as a multiple of the engine's. "
         "The engine's machine: A box; the others: fp32."
     )
 
 
-def test_busy_times_become_ratios_of_the_quiet_ones_too() -> None:
-    """The second table has a cell's median as a multiple of the engine's and of its own quiet median."""
+def test_busy_times_are_also_shown_relative_to_quiet_ones() -> None:
+    """The second table shows each median as a multiple of the engine's and of the same contestant's quiet median."""
     quiet, busy = ({"plain loop": [10.0 * by], "engine": [2.0 * by]} for by in (1, 1.5))
     rows = {"lenet5": {"quiet": quiet, "busy": busy}, "cnn": {"quiet": quiet}}
     text = training.table({"machine": "A box", "rounds": 1, "milliseconds": rows})
@@ -109,7 +109,7 @@ def test_busy_times_become_ratios_of_the_quiet_ones_too() -> None:
     ],
 )
 def test_seconds_to_an_accuracy_become_a_ratio(ours: float, published: float, expected: str) -> None:
-    """A run that never reached the accuracy says what it did reach, and there is a ratio only where ours did."""
+    """A run that missed the accuracy shows its best one, and there is a ratio only if our run reached the accuracy."""
     runs = {
         "ours": {"target": 0.9, "seconds": 10.0, "epochs": 3, "best": ours},
         "published": {"target": 0.9, "seconds": 20.0, "epochs": 3, "best": published},
@@ -117,8 +117,8 @@ def test_seconds_to_an_accuracy_become_a_ratio(ours: float, published: float, ex
     assert f"| `cnn` | 90.00 % {expected}" in accuracy.table({"machine": "A box", "runs": {"cnn": runs}})
 
 
-def test_a_clock_tells_the_mean_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first steps do not count, each of the others does once."""
+def test_a_clock_measures_the_mean_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clock ignores the warm-up steps and returns the mean of all others."""
     times = iter([100.0, 107.0, 110.0, 110.5, 111.5, 112.0])
     monkeypatch.setattr("time.perf_counter", lambda: next(times))
     clock = Clock(3)
@@ -128,6 +128,6 @@ def test_a_clock_tells_the_mean_step(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_seconds_of_the_pipeline_are_shown_with_their_spread() -> None:
-    """One measurement stands alone, several as their median and range."""
+    """A single measurement is shown as it is, several as their median and range."""
     text = pipeline.table({"machine": "A box", "seconds": {"all": [90.0], "nothing": [1.0, 3.0, 2.0]}})
     assert text.splitlines()[2:4] == ["| all | 90.00 |", "| nothing | 2.00 (1.00 to 3.00) |"]

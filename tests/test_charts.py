@@ -1,4 +1,4 @@
-"""Pictures: the same bytes for the same numbers, and the right pixels in them."""
+"""Pictures: equal numbers give equal bytes, and the pixels are correct."""
 
 import io
 import re
@@ -36,8 +36,8 @@ PICTURES = {
 
 
 @pytest.mark.parametrize("name", PICTURES)
-def test_pictures_are_the_same_bytes_again(name: str) -> None:
-    """Drawn twice a picture is the same file, with no date and no version in it."""
+def test_pictures_drawn_twice_are_the_same_bytes(name: str) -> None:
+    """Drawn twice, a picture is the same file, without a date or a version."""
     picture = PICTURES[name]()
     assert picture == PICTURES[name]()
     assert picture.startswith(b"\x89PNG")
@@ -45,8 +45,8 @@ def test_pictures_are_the_same_bytes_again(name: str) -> None:
     assert b"tIME" not in picture
 
 
-def test_samples_take_the_rows_that_they_need() -> None:
-    """100 images take the three rows that there are at most, 21 two and none one, and no class none."""
+def test_samples_have_as_many_rows_as_needed() -> None:
+    """A class of 100 images has three rows, the maximum, a class of 21 has two and an empty one has one."""
     labels = np.repeat([0, 1, 3], [100, 21, 179])
     picture = Image.open(io.BytesIO(charts.samples(IMAGES, labels, NAMES[:3])))
     assert picture.height == (3 + 2 + 1) * 28 + 3 * 8
@@ -64,8 +64,8 @@ DRAWINGS = {
 
 
 @pytest.mark.parametrize("name", DRAWINGS)
-def test_drawings_are_the_same_text_again(name: str) -> None:
-    """Drawn twice a drawing is the same element, in the page's colours, with no date and no version in it."""
+def test_drawings_drawn_twice_are_the_same_text(name: str) -> None:
+    """Drawn twice, a drawing is the same element, in the page's colours and without a date or a version."""
     drawing = DRAWINGS[name]()
     assert drawing == DRAWINGS[name]()
     assert ElementTree.fromstring(drawing).tag.endswith("svg")  # noqa: S314 - our own
@@ -74,15 +74,15 @@ def test_drawings_are_the_same_text_again(name: str) -> None:
     assert not re.search(r"#0072b2|#d55e00|#000000|Matplotlib|20\d\d-|metadata", drawing)
 
 
-def test_drawings_share_no_names() -> None:
-    """Names inside two drawings differ, but for those of things that are equal, so that one page can hold both."""
+def test_drawings_share_no_ids() -> None:
+    """The clip paths of two drawings have different ids, so that one page can contain both drawings."""
     defined = [set(re.findall(r'<clipPath id="(.*?)"', DRAWINGS[name]())) for name in ("curves", "calibration")]
     assert all(defined)
     assert not defined[0] & defined[1]
 
 
-def test_names_of_near_points_keep_clear_of_each_other() -> None:
-    """Of six networks of one size and accuracy no two names overlap: each is a line of 8 points above or below."""
+def test_names_of_close_points_do_not_overlap() -> None:
+    """The names of six networks of equal size and accuracy are at least 8 points apart vertically or 40 sideways."""
     rows = [board(f"network_{number}", 0.93) | {"parameters": 1000} for number in range(6)]
     drawing = charts.against(rows, "parameters", "parameters")
     places = re.findall(r'x="([\d.]+)" y="([\d.]+)"[^>]*>network_', drawing)
@@ -92,7 +92,7 @@ def test_names_of_near_points_keep_clear_of_each_other() -> None:
 
 
 def test_a_sheet_shows_tiles_pixel_for_pixel() -> None:
-    """Three tiles in two columns, a pixel of ground around each."""
+    """Three tiles in two columns are copied unscaled, with one pixel of background around each."""
     tiles = np.arange(3 * 4, dtype=np.uint8).reshape(3, 2, 2) + 10
     picture = np.asarray(Image.open(io.BytesIO(charts.sheet(tiles, columns=2, gap=1, ground=5))))
     assert picture.tolist() == [
@@ -107,14 +107,14 @@ def test_a_sheet_shows_tiles_pixel_for_pixel() -> None:
 
 
 def test_filters_are_grey_where_they_are_zero() -> None:
-    """The largest weight is white, its opposite black, zero grey."""
+    """The largest weight is white, its negative is black, and zero is grey."""
     weights = np.array([[[2.0, -2.0], [0.0, 1.0]]], np.float32)
     picture = np.asarray(Image.open(io.BytesIO(charts.filters(weights))))
     assert picture[1:3, 1:3].tolist() == [[254, 0], [127, 190]]
 
 
 def test_samples_show_each_class_pixel_for_pixel() -> None:
-    """The first image of the first class stands in the picture unscaled, inverted to black on white."""
+    """The first image of the first class appears unscaled, inverted to black on white."""
     picture = matplotlib.image.imread(io.BytesIO(charts.samples(IMAGES, LABELS, NAMES)), format="png")
     grey = np.rint(255 - picture[..., 0] * 255).astype(np.uint8)
     shown = grey[4 : 4 + 28, 120 : 120 + 28]

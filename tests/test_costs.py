@@ -1,4 +1,4 @@
-"""What networks cost, against a count by hand."""
+"""The cost of networks, checked against a count by hand."""
 
 import pytest
 
@@ -15,5 +15,5 @@ CONVOLUTIONS = 28 * 28 * 16 * 9 + 14 * 14 * 32 * 16 * 9
     [("fcnn", DENSE), ("cnn", CONVOLUTIONS + 1568 * 512 + 512 * 256 + 256 * 10)],
 )
 def test_operations_are_counted_as_by_hand(params: Params, key: str, multiply_adds: int) -> None:
-    """Two operations for each multiplication of a weight, whatever is element-wise left out."""
+    """Each multiplication by a weight counts as two operations, and element-wise operations are not counted."""
     assert flops(build(params.models[key].layers)) == 2 * multiply_adds

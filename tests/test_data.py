@@ -1,4 +1,4 @@
-"""Data: files believed only when they are right, from the first source that has them; splits that never drift."""
+"""Data: verified files come from the first source that has them, and splits never change."""
 
 import gzip
 import hashlib
@@ -27,13 +27,13 @@ from tests.conftest import ROOT, Quiet, serving
 
 
 def md5(content: bytes) -> str:
-    """The sum by which data sets are published."""
+    """The checksum that is published with data sets."""
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 @pytest.fixture
 def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with four small compressed files, which stand for fashion_mnist; its other sources do not exist."""
+    """A folder with four small compressed files that replace fashion_mnist's; its other sources do not exist."""
     folder = tmp_path / "published"
     folder.mkdir()
     rng = np.random.default_rng(0)
@@ -53,16 +53,16 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def server(published: Path) -> Iterator[str]:
-    """The address of a web server that has the published files."""
+    """The URL of a web server that serves the published files."""
     with serving(partial(Quiet, directory=str(published))) as address:
         yield address
 
 
 class Faulty(BaseHTTPRequestHandler):
-    """A web server that fails as the address's first folder says."""
+    """A web server that fails in the way that the first folder of the URL names."""
 
     def do_GET(self) -> None:
-        """Answer badly."""
+        """Send a faulty answer."""
         match fault := self.path.split("/")[1]:
             case "404" | "500":
                 self.send_error(int(fault))
@@ -77,11 +77,11 @@ class Faulty(BaseHTTPRequestHandler):
                 self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
-        """Say nothing."""
+        """Write no log."""
 
 
 @pytest.mark.parametrize(
-    ("fault", "told"),
+    ("fault", "expected"),
     [
         ("404", "404 Client Error"),
         ("500", "500 Server Error"),
@@ -94,12 +94,12 @@ class Faulty(BaseHTTPRequestHandler):
         ("no folder", "there"),
     ],
 )
-def test_a_source_that_fails_is_passed_over(
-    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, told: str
+def test_a_source_that_fails_is_skipped(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, expected: str
 ) -> None:
-    """Whatever is wrong with a source, the next one helps; without one the sentence says what; no part is left."""
+    """If a source fails, the next one is used; without one the message names the cause; no partial file is left."""
     monkeypatch.setattr(fetching, "TIMEOUT", 0.2)
-    # pooch waits longer before each new trial.
+    # pooch waits longer before each new attempt.
     monkeypatch.setattr(time, "sleep", lambda _: None)
     raw = tmp_path / "raw"
     with serving(Faulty) as address:
@@ -109,15 +109,15 @@ def test_a_source_that_fails_is_passed_over(
         (tmp_path / "keras").symlink_to(published)
         lines = list(fetch("fashion_mnist", raw, source))
     message = str(caught.value)
-    assert re.search(f"{re.escape(source)} \\(.*{re.escape(told)}.*\\); .*keras", message), message
+    assert re.search(f"{re.escape(source)} \\(.*{re.escape(expected)}.*\\); .*keras", message), message
     assert "FASHION_MNIST_MIRROR" in message
     assert "\n" not in message
     assert lines == [f"{name}: from {tmp_path / 'keras'}" for name in NAMES]
     assert sorted(path.name for path in raw.iterdir()) == sorted(NAMES)
 
 
-def test_a_full_disk_leaves_no_part(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where a file cannot be written the error says so, and what was written of it is gone."""
+def test_a_full_disk_leaves_no_partial_file(published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a file cannot be written, the error names it, and no part of the file is left."""
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -129,12 +129,12 @@ def test_a_full_disk_leaves_no_part(published: Path, tmp_path: Path, monkeypatch
 
 
 @pytest.mark.parametrize(("place", "why"), [("file/raw", "Not a directory"), ("closed/raw", "Permission denied")])
-def test_a_folder_that_cannot_be_written_is_told(published: Path, tmp_path: Path, place: str, why: str) -> None:
-    """Where the folder cannot be made the error names the file and the cause."""
+def test_a_folder_that_cannot_be_written_is_reported(published: Path, tmp_path: Path, place: str, why: str) -> None:
+    """If the folder cannot be created, the error names the file and the cause."""
     (tmp_path / "file").touch()
     (tmp_path / "closed").mkdir(mode=0o500)
     if place.startswith("closed") and os.access(tmp_path / "closed", os.W_OK):
-        pytest.skip("root writes where it likes")
+        pytest.skip("root may write anywhere")
     with pytest.raises(FashionError, match=rf"train-images-idx3-ubyte cannot be written \({why}\)"):
         list(fetch("fashion_mnist", tmp_path / place, str(published)))
 
@@ -147,21 +147,21 @@ def test_files_come_from_a_folder(published: Path, tmp_path: Path) -> None:
     assert sorted(path.name for path in (tmp_path / "raw").iterdir()) == sorted(NAMES)
 
 
-def test_uncompressed_files_are_taken_too(published: Path, tmp_path: Path) -> None:
-    """A folder as other tools leave it, uncompressed, serves as well and gives the same files."""
+def test_uncompressed_files_are_accepted_too(published: Path, tmp_path: Path) -> None:
+    """A mirror folder with uncompressed files gives the same files."""
     list(fetch("fashion_mnist", tmp_path / "first", str(published)))
     list(fetch("fashion_mnist", tmp_path / "second", str(tmp_path / "first")))
     assert all((tmp_path / "second" / n).read_bytes() == (tmp_path / "first" / n).read_bytes() for n in NAMES)
 
 
 def test_files_come_from_a_url(server: str, tmp_path: Path) -> None:
-    """A mirror URL serves the same files."""
+    """Compressed files from a mirror URL arrive uncompressed and readable."""
     assert list(fetch("fashion_mnist", tmp_path / "raw", server)) == [f"{name}: from {server}" for name in NAMES]
     assert read_part(tmp_path / "raw", "test").labels.shape == (10,)
 
 
-def test_files_that_are_right_stay(published: Path, tmp_path: Path) -> None:
-    """What is already there and right is kept, what is wrong is fetched again."""
+def test_correct_files_are_kept(published: Path, tmp_path: Path) -> None:
+    """Correct files are kept, and wrong ones are fetched again."""
     raw = tmp_path / "raw"
     list(fetch("fashion_mnist", raw, str(published)))
     (raw / NAMES[1]).write_bytes(b"wrong")
@@ -169,8 +169,8 @@ def test_files_that_are_right_stay(published: Path, tmp_path: Path) -> None:
     assert [line.split(": ")[1] for line in lines] == ["already here", f"from {published}", *["already here"] * 2]
 
 
-def test_the_next_source_helps(published: Path, server: str, tmp_path: Path) -> None:
-    """One bad file in the first source comes from the next one."""
+def test_a_bad_file_comes_from_the_next_source(published: Path, server: str, tmp_path: Path) -> None:
+    """A file that is bad in the first source comes from the next one, and the others still come from the first."""
     keras = tmp_path / "keras"
     keras.mkdir()
     for name in NAMES:
@@ -181,20 +181,20 @@ def test_the_next_source_helps(published: Path, server: str, tmp_path: Path) -> 
     assert lines[3] == f"{NAMES[3]}: from {server}"
 
 
-def test_without_a_source_every_failure_is_told(published: Path, tmp_path: Path) -> None:
-    """One sentence names each source, why it failed, and the cure; nothing is left behind."""
+def test_without_a_source_every_failure_is_reported(published: Path, tmp_path: Path) -> None:
+    """One sentence names each source, the cause of its failure and the fix, and no file is left."""
     (published / f"{NAMES[0]}.gz").write_bytes(b"wrong")
     with pytest.raises(FashionError) as caught:
         list(fetch("fashion_mnist", tmp_path / "raw", str(published)))
     message = str(caught.value)
-    for expected in (str(published), "MD5 sum", "keras", "nowhere", "FASHION_MNIST_MIRROR", "data.dataset=digits"):
+    for expected in (str(published), "MD5 sum", "keras", "nowhere", "FASHION_MNIST_MIRROR", "data.dataset to digits"):
         assert expected in message
     assert "\n" not in message
     assert not (tmp_path / "raw").exists()
 
 
 def test_every_data_set_has_ten_classes() -> None:
-    """Ten names, all different, for each data set."""
+    """Each data set has ten different class names."""
     assert {name: len(set(dataset.classes)) for name, dataset in DATASETS.items()} == dict.fromkeys(DATASETS, 10)
 
 
@@ -203,7 +203,7 @@ def test_every_data_set_has_ten_classes() -> None:
     [("fashion_mnist", datasets.FashionMNIST), ("mnist", datasets.MNIST), ("kmnist", datasets.KMNIST)],
 )
 def test_data_sets_are_torchvisions(name: str, published: type[datasets.MNIST]) -> None:
-    """Addresses and sums of the compressed files are those of torchvision."""
+    """The URLs and checksums of the compressed files equal torchvision's."""
     dataset = DATASETS[name]
     assert dict(zip(NAMES, dataset.compressed, strict=True)) == {
         file.removesuffix(".gz"): md5 for file, md5 in published.resources
@@ -230,7 +230,7 @@ def test_digits_need_no_network(digits: Part) -> None:
     ],
 )
 def test_a_header_that_does_not_fit_is_refused(tmp_path: Path, content: bytes, expected: str) -> None:
-    """Magic number and sizes are checked against the length before anything is believed."""
+    """A wrong magic number, and sizes that do not match the file's length, are refused."""
     path = tmp_path / "images"
     path.write_bytes(content)
     with pytest.raises(FashionError, match=expected):
@@ -239,7 +239,7 @@ def test_a_header_that_does_not_fit_is_refused(tmp_path: Path, content: bytes, e
 
 @pytest.mark.parametrize(("labels", "expected"), [([1, 2, 10], "a label 10"), ([1, 2], "for 2 labels")])
 def test_files_that_contradict_each_other_are_refused(tmp_path: Path, labels: list[int], expected: str) -> None:
-    """Three images need three labels from 0 to 9."""
+    """Labels beyond 9, and fewer labels than images, are refused."""
     for name, array in zip(NAMES[:2], (np.zeros((3, 28, 28), np.uint8), np.array(labels, np.uint8)), strict=True):
         (tmp_path / name).write_bytes(idx_bytes(array))
     with pytest.raises(FashionError, match=expected):
@@ -247,7 +247,7 @@ def test_files_that_contradict_each_other_are_refused(tmp_path: Path, labels: li
 
 
 def test_a_split_is_stratified_disjoint_and_complete() -> None:
-    """Each class has the same share in both parts, and every image stands in one part."""
+    """Each class has the same share in both parts, and every image is in exactly one part."""
     labels = np.repeat(np.arange(10), 100)
     manifest = split(labels, train=54_000, validation=6_000, seed=0)
     assert manifest["index"].tolist() == list(range(1000))
@@ -258,14 +258,14 @@ def test_a_split_is_stratified_disjoint_and_complete() -> None:
 
 
 def test_a_subset_leaves_images_out() -> None:
-    """20,000 and 5,000 of 60,000 images become a third and a twelfth of fewer."""
+    """Sizes refer to 60,000 images, so 20,000 and 5,000 become a third and a twelfth of a smaller data set."""
     manifest = split(np.repeat(np.arange(10), 120), train=20_000, validation=5_000, seed=0)
     assert manifest["part"].value_counts().to_dict() == {"train": 400, "validation": 100}
     assert manifest["index"].is_unique
 
 
-def test_the_seed_draws_the_split() -> None:
-    """The same seed gives the same split, another seed another."""
+def test_the_seed_determines_the_split() -> None:
+    """The same seed gives the same split, and another seed another one."""
     labels = np.repeat(np.arange(10), 100)
     one, same, other = (split(labels, 54_000, 6_000, seed) for seed in (0, 0, 1))
     assert one.equals(same)
@@ -273,9 +273,9 @@ def test_the_seed_draws_the_split() -> None:
 
 
 @pytest.mark.parametrize("validation", [120, 5_880])
-def test_a_split_that_is_too_small_is_told(validation: int) -> None:
-    """Two images cannot hold ten classes, whether they validate or are left over."""
-    with pytest.raises(FashionError, match="is impossible: each part, and what is left over"):
+def test_a_split_that_is_too_small_is_reported(validation: int) -> None:
+    """Two images for validation, or two images left over, are refused, since they cannot contain ten classes."""
+    with pytest.raises(FashionError, match="each part, and the images left over"):
         split(np.repeat(np.arange(10), 100), train=54_000, validation=validation, seed=0)
 
 
@@ -290,14 +290,14 @@ def test_a_split_that_is_too_small_is_told(validation: int) -> None:
         "<html>",
     ],
 )
-def test_a_manifest_of_something_else_is_refused(digits: Part, tmp_path: Path, text: str) -> None:
-    """Missing columns, indices that are none or beyond the images: one sentence names the file."""
+def test_an_invalid_manifest_is_refused(digits: Part, tmp_path: Path, text: str) -> None:
+    """Missing columns, and indices that are invalid or out of range, are refused with a message that names the file."""
     (tmp_path / "split.csv").write_text(text)
     with pytest.raises(FashionError, match=r"split\.csv is not a split of these images"):
         read_split(tmp_path / "split.csv", digits)
 
 
-def test_a_split_comes_back_from_its_manifest(digits: Part, tmp_path: Path) -> None:
+def test_a_split_is_read_back_from_its_manifest(digits: Part, tmp_path: Path) -> None:
     """Reading a manifest gives the images of each part, in the training set's order."""
     manifest = split(digits.labels, 48_000, 12_000, seed=0)
     manifest.to_csv(tmp_path / "split.csv", index=False)
@@ -307,7 +307,7 @@ def test_a_split_comes_back_from_its_manifest(digits: Part, tmp_path: Path) -> N
     assert len(training.labels) + len(validation.labels) == len(digits.labels)
 
 
-# SHA-256 sums of the manifests, on labels 0 to 9 over and over and on the real ones; they must never change.
+# SHA-256 sums of the manifests, for the labels 0 to 9 repeated and for the real labels; they must never change.
 PINNED = {
     "holdout_5k": (
         "f7de4bda9364a84335b8b21a9ed5b118faf72e05f3f98901f25080239bb4dae1",
@@ -335,20 +335,20 @@ def manifest_sum(params: Params, name: str, labels: NDArray[np.int64]) -> str:
 
 
 @pytest.mark.parametrize("name", PINNED)
-def test_splits_never_drift(params: Params, name: str) -> None:
-    """On made labels every split is the one that it always was, whatever the libraries' versions."""
+def test_splits_never_change(params: Params, name: str) -> None:
+    """For synthetic labels every split has its recorded checksum, whatever the libraries' versions."""
     assert manifest_sum(params, name, np.tile(np.arange(10), 6_000)) == PINNED[name][0]
 
 
 @pytest.mark.parametrize("name", PINNED)
-def test_the_published_splits_never_drift(params: Params, real: Path, tmp_path: Path, name: str) -> None:
-    """On Fashion-MNIST's labels every split is the one that the committed results stand on."""
+def test_the_published_splits_never_change(params: Params, real: Path, tmp_path: Path, name: str) -> None:
+    """For Fashion-MNIST's labels every split is the one behind the committed results."""
     list(fetch("fashion_mnist", tmp_path, str(real)))
     assert manifest_sum(params, name, read_part(tmp_path, "train").labels) == PINNED[name][1]
 
 
-def test_the_official_files_are_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without a mirror the four files come from this repository, and have the sums of the table."""
+def test_the_official_files_are_in_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a mirror the four files come from this repository and have the recorded checksums."""
     monkeypatch.chdir(ROOT)
     lines = list(fetch("fashion_mnist", tmp_path, None))
     assert lines == [f"{name}: from data/fashion-mnist" for name in NAMES]

@@ -29,12 +29,12 @@ models:
     train: {epochs: 40}
 """
 TRUTH = np.arange(1000) % 10
-# These repositories know nothing of DVC; the whole project's are in test_workflows.py.
+# These repositories do not use DVC; test_workflows.py tests stale stages in copies of the whole project.
 STALE = "Which stages are stale is unknown, since `python -m stages check` fails."
 
 
 def results(workspace: Workspace, key: str, wrong: Sequence[int], truth: np.ndarray = TRUTH) -> None:
-    """Write an architecture's scores and predictions: right on all images but these."""
+    """Write an architecture's scores and predictions, which are right on all images except these."""
     predictions = truth.copy()
     predictions[list(wrong)] = (truth[list(wrong)] + 1) % 10
     accuracy = float((predictions == truth).mean())
@@ -57,7 +57,7 @@ def report(workspace: Workspace, key: str, accuracy: float, parameters: int = 44
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
-    """A committed repository, the working directory, whose chosen lenet5 has images 0 to 83 wrong."""
+    """A committed repository, as the working directory, in which the chosen lenet5 is wrong on images 0 to 83."""
     made = Workspace(tmp_path / "made")
     made.folder.mkdir()
     monkeypatch.chdir(made.folder)
@@ -76,21 +76,21 @@ def head(workspace: Workspace, revision: str = "HEAD") -> str:
 
 
 def printed(capsys: pytest.CaptureFixture[str], base: str | None = None) -> list[str]:
-    """The paragraphs that the command prints, the one on stale stages apart."""
+    """The paragraphs that the command prints, without the sentence on stale stages."""
     diff(base)
     *parts, last = capsys.readouterr().out.strip().split("\n\n")
     assert last.endswith(STALE)
     return [*parts, last.removesuffix(STALE).strip()] if last != STALE else parts
 
 
-def test_nothing_changed(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """Where settings and numbers are those of the commit one line says so; comments are no settings."""
+def test_no_change_is_reported_in_one_line(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """If settings and numbers equal those of the commit, one line reports it; comments are not settings."""
     workspace.replace("params.yaml", "model: lenet5", "# The architecture.\nmodel: lenet5")
     assert printed(capsys) == [f"No setting and no number changed since `{head(workspace)}`."]
 
 
-def test_settings(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """Settings that changed, came or went have a row of their own, sections too; so has another order of layers."""
+def test_changed_settings_are_listed(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each setting or section that was changed, added or removed has a row, and so has a new order of layers."""
     workspace.replace("params.yaml", "learning_rate: 0.002, schedule: cosine", "learning_rate: 0.001, flip: true")
     workspace.replace("params.yaml", "  fcnn:\n    train: {epochs: 40}\n", "")
     workspace.replace("params.yaml", "tanh1: Tanh", "tanh1: ReLU")
@@ -109,16 +109,16 @@ def test_settings(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> N
     assert printed(capsys) == [f"### Changes since `{head(workspace)}`", table]
 
 
-def test_the_order_of_other_settings_is_nothing(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """Architectures in another order are the same."""
+def test_the_order_of_other_settings_is_ignored(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """Another order of the architectures is not a change."""
     fcnn = "  fcnn:\n    train: {epochs: 40}\n"
     workspace.replace("params.yaml", fcnn, "")
     workspace.replace("params.yaml", "  lenet5:\n", f"{fcnn}  lenet5:\n")
     assert "No setting" in printed(capsys)[0]
 
 
-def test_a_retrained_model(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """Metrics before and after, and what 84 images fixed and 53 broken of 1,000 mean, all together and by class."""
+def test_a_retrained_model_is_compared(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """Metrics are shown before and after, and 84 images fixed and 53 broken of 1,000 are tested, also by class."""
     results(workspace, "lenet5", range(100, 153))
     report(workspace, "lenet5", 0.947)
     table = """\
@@ -131,16 +131,16 @@ def test_a_retrained_model(workspace: Workspace, capsys: pytest.CaptureFixture[s
     assert printed(capsys)[1:] == [
         table,
         "Test images: +3.10 points: of 1,000 images 84 fixed, 53 broken, p = 0.010: more than noise at 5%.",
-        "No class's recall changed by more than noise (10 tests, corrected after Holm).",
+        "No class's recall changed by more than noise (10 tests, Holm-corrected).",
     ]
 
 
-def test_a_class_that_changed(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """With 3 images fixed in each of ten classes and 20 broken in one, that one alone stands out, and not the whole."""
+def test_a_class_that_changed_is_listed(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """With 3 images fixed in each of ten classes and 20 broken in one, only that class changed by more than noise."""
     results(workspace, "lenet5", [*range(54), *range(106, 306, 10)])
     report(workspace, "lenet5", 0.926)
     table = """\
-| class | recall, p corrected for 10 tests after Holm |
+| class | recall, Holm-corrected p of 10 tests |
 | --- | --- |
 | `class 6` | -17.00 points: of 100 images 3 fixed, 20 broken, p = 0.005: more than noise at 5% |"""
     assert printed(capsys)[-2:] == [
@@ -149,8 +149,8 @@ def test_a_class_that_changed(workspace: Workspace, capsys: pytest.CaptureFixtur
     ]
 
 
-def test_another_model_is_chosen(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """Two revisions that chose different models are paired as before and after, and neither's own numbers moved."""
+def test_another_chosen_model_is_compared(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """If two revisions chose different models, these are compared, and models with unchanged numbers have no row."""
     workspace.replace("params.yaml", "model: lenet5", "model: fcnn")
     report(workspace, "fcnn", 0.9, parameters=535_818)
     _, settings, metrics, test, _ = printed(capsys)
@@ -161,15 +161,17 @@ def test_another_model_is_chosen(workspace: Workspace, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("truth", [TRUTH[::-1].copy(), TRUTH[:900]], ids=["other labels", "fewer images"])
-def test_other_test_images(workspace: Workspace, capsys: pytest.CaptureFixture[str], truth: np.ndarray) -> None:
-    """Predictions for another data set are not paired, and the output says why."""
+def test_other_test_images_are_not_paired(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], truth: np.ndarray
+) -> None:
+    """Predictions for other test images are not paired, and the output states why."""
     results(workspace, "lenet5", range(50), truth)
     report(workspace, "lenet5", 0.95)
     assert printed(capsys)[-1] == "Test images: no paired test, since the test images are not the same."
 
 
-def test_other_architectures(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each whose numbers moved has a row: its accuracies and its own paired test, or that it is new or removed."""
+def test_other_architectures_are_listed(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each other architecture whose numbers changed has a row with accuracies and a paired test, `new` or `removed`."""
     results(workspace, "gone", range(10))
     workspace.commit("gone is here")
     (workspace.folder / "metrics/evaluate/gone.json").unlink()
@@ -187,7 +189,7 @@ def test_other_architectures(workspace: Workspace, capsys: pytest.CaptureFixture
 
 @pytest.mark.parametrize("side", ["before", "after"])
 def test_a_report_on_one_side_alone(workspace: Workspace, capsys: pytest.CaptureFixture[str], side: str) -> None:
-    """Without a report there, or here, the other's metrics stand beside dashes, and nothing is tested."""
+    """If one side has no report, the other side's metrics are shown next to dashes, and nothing is tested."""
     (workspace.folder / "metrics/report.json").unlink()
     if side == "before":
         workspace.commit("no report")
@@ -196,8 +198,8 @@ def test_a_report_on_one_side_alone(workspace: Workspace, capsys: pytest.Capture
     assert f"| `test_accuracy` | {cells} |  |" in printed(capsys)[-1]
 
 
-def test_the_commit_compared_with(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """On a branch it is where the branch left main, whatever main did since; a commit that is named goes first."""
+def test_the_base_is_where_the_branch_left_main(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """The base of a branch is the commit where it left main, even if main has moved on, unless a commit is named."""
     workspace.run("git", "switch", "--quiet", "--create", "work")
     workspace.replace("params.yaml", "epochs: 25", "epochs: 26")
     workspace.commit("longer")
@@ -214,10 +216,10 @@ def test_the_commit_compared_with(workspace: Workspace, capsys: pytest.CaptureFi
     assert printed(capsys, "HEAD")[1].endswith("| --- | --- | --- |\n| `models.lenet5.train.epochs` | `26` | `27` |")
 
 
-def test_a_clone_of_a_branch_knows_main_too(
+def test_a_clone_of_a_branch_uses_its_origins_main(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where no local branch is called main the origin's is."""
+    """Without a local branch main, the origin's main is used."""
     workspace.run("git", "switch", "--quiet", "--create", "work")
     workspace.replace("params.yaml", "epochs: 25", "epochs: 26")
     workspace.commit("longer")
@@ -226,10 +228,10 @@ def test_a_clone_of_a_branch_knows_main_too(
     assert printed(capsys)[0] == f"### Changes since `{head(workspace, 'main')}`"
 
 
-def test_a_main_that_is_behind_its_origin(
+def test_the_later_of_two_mains_is_used(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of a local main and the origin's the later one counts."""
+    """If the local main is behind the origin's, the origin's main is used."""
     workspace.run("git", "clone", "--quiet", ".", "../clone")
     workspace.replace("params.yaml", "epochs: 25", "epochs: 26")
     workspace.commit("meanwhile on main")
@@ -239,8 +241,8 @@ def test_a_main_that_is_behind_its_origin(
     assert printed(capsys)[0].startswith(f"No setting and no number changed since `{head(workspace, 'main')}`.")
 
 
-def test_nothing_in_a_value_is_markdown(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """Bars, backticks, line ends and mentions stay inside one code span of one cell, and long values are cut."""
+def test_values_are_not_interpreted_as_markdown(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """Bars, backticks, line breaks and mentions stay inside a code span in one cell, and long values are truncated."""
     value = "a|b`c` @everyone\\n" + 200 * "long "
     workspace.replace("params.yaml", "schedule: cosine", f'schedule: "{value}"')
     row = printed(capsys)[1].splitlines()[-1]
@@ -248,8 +250,8 @@ def test_nothing_in_a_value_is_markdown(workspace: Workspace, capsys: pytest.Cap
     assert len(row) < 200
 
 
-def test_a_comment_on_github_holds_it(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """However many settings changed, fewer than 65,536 characters say so, with the number of those left out."""
+def test_the_table_fits_a_comment_on_github(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """However many settings changed, the table stays below 40,000 characters and states how many rows it omits."""
     lines = [f"  {'k' * 60}{number}: {'v' * 200}" for number in range(1000)]
     (workspace.folder / "params.yaml").write_text("\n".join([SETTINGS, "more:", *lines]))
     workspace.commit("more settings")
@@ -277,16 +279,14 @@ def test_damaged_files_are_named(workspace: Workspace, file: str, content: str, 
         diff(None)
 
 
-def test_there_must_be_something_to_compare_with(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An unknown commit, no branch main, no repository and another folder are told, each with its cure."""
+def test_a_missing_base_is_reported(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unknown commit, a missing branch main, a missing repository and a wrong folder are each reported."""
     with pytest.raises(FashionError, match=r"git has no commit 'nosuch': git log --oneline lists them"):
         diff("nosuch")
     with pytest.raises(FashionError, match="git has no commit '--all'"):
         diff("--all")
     workspace.run("git", "branch", "--quiet", "--move", "trunk")
-    with pytest.raises(FashionError, match="HEAD never left a branch main: name the commit"):
+    with pytest.raises(FashionError, match="there is no branch main to compare with: name a commit"):
         diff(None)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", os.fspath(tmp_path))
     (tmp_path / "params.yaml").write_text(SETTINGS)

@@ -11,12 +11,13 @@ from dvc.utils.serialize import modify_yaml
 
 from benchmarks import tables
 from benchmarks.__main__ import app as benchmarks
+from fashion.settings.params import Params
 from stages.__main__ import app as stages
 from tests.conftest import ROOT, Workspace
 from tools.__main__ import app as tools
 
 PAGES = {path.name: path for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]}
-# The pages whose commands run below. Those of trouble.md run in tests/test_stress.py, after the mishaps they cure.
+# The pages whose commands run below. Those of trouble.md run in tests/test_stress.py, after the failures they fix.
 RUN = ["change-and-compare.md", "how-it-works.md", "predict.md", "reproduce.md", "share.md"]
 
 
@@ -27,8 +28,8 @@ def anchors(text: str) -> set[str]:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_links_lead_somewhere(name: str) -> None:
-    """Every relative link of a page has a file at its end, and every anchor a heading."""
+def test_links_have_targets(name: str) -> None:
+    """Every relative link of a page leads to an existing file, and every anchor to a heading."""
     path = PAGES[name]
     for link in re.findall(r"\]\(([^)\s]+)\)", path.read_text()):
         if "://" not in link:
@@ -45,20 +46,30 @@ def test_the_readme_is_short() -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_generated_tables_are_current(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tables are those that `python -m benchmarks tables` makes of the committed figures."""
+    """The tables are those that `python -m benchmarks tables` makes from the committed figures."""
     monkeypatch.chdir(ROOT)
     text = PAGES[name].read_text()
     assert tables.filled(text) == text
 
 
-def test_every_architecture_is_in_the_readme() -> None:
-    """README has a generated table."""
-    assert tables.SECTION.findall(PAGES["README.md"].read_text())
+def test_every_architecture_is_in_the_readme(params: Params) -> None:
+    """README's table has a row for each architecture, and no other."""
+    rows = re.findall(r"^\| `(\w+)` \|", PAGES["README.md"].read_text(), re.MULTILINE)
+    assert rows == list(params.models)
+
+
+def test_empty_sections_are_filled_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A section ends at the next end, also while both are empty, and is replaced as a whole when it is not."""
+    monkeypatch.setattr(tables, "TABLES", {"one": lambda: "1", "two": lambda: "2"})
+    empty = "a\n<!-- table: one -->\n<!-- end -->\nb\n<!-- table: two -->\n<!-- end -->\n"
+    full = "a\n<!-- table: one -->\n1\n<!-- end -->\nb\n<!-- table: two -->\n2\n<!-- end -->\n"
+    assert tables.filled(empty) == full
+    assert tables.filled(full.replace("1", "old\nrows")) == full
 
 
 @pytest.mark.parametrize("name", PAGES)
 def test_commands_exist(name: str) -> None:
-    """Every command of ours that a page mentions is one."""
+    """Every command of this project that a page mentions exists."""
     apps: dict[str, Any] = {"stages": stages, "tools": tools, "benchmarks": benchmarks}
     for app, command in re.findall(r"python -m (stages|tools|benchmarks) ([a-z]+)", PAGES[name].read_text()):
         assert command in {one.callback.__name__ for one in apps[app].registered_commands}
@@ -66,7 +77,7 @@ def test_commands_exist(name: str) -> None:
     assert set(re.findall(r"^ *make ([a-z-]+)", PAGES[name].read_text(), re.MULTILINE)) <= set(targets)
 
 
-def test_the_tree_is_true() -> None:
+def test_the_tree_of_files_is_correct() -> None:
     """Every file and folder in CONTRIBUTING's tree exists, and every module of the library is in it."""
     tree = re.search(r"```text\n(\S.*?)```", PAGES["CONTRIBUTING.md"].read_text(), re.DOTALL)
     assert tree
@@ -97,7 +108,7 @@ def project(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Wo
 @pytest.mark.dvc
 @pytest.mark.parametrize("name", RUN)
 def test_the_commands_of_a_page_work(project: Workspace, tmp_path: Path, name: str) -> None:
-    """Commands and programs of a page, in their order, end without an error."""
+    """The commands and programs of a page, run in order, succeed."""
     workspace = project.copy(tmp_path / "project")
     text = PAGES[name].read_text().replace("s3://bucket/fashion", str(tmp_path / "remote"))
     blocks = re.findall(r"```(sh|python)\n(.*?)```", text, re.DOTALL)
@@ -114,8 +125,8 @@ def changes() -> list[str]:
     return re.findall(r"```diff\n(.*?)```", PAGES["CONTRIBUTING.md"].read_text(), re.DOTALL)
 
 
-def test_the_five_changes_fit() -> None:
-    """Each example change applies to the project as it is."""
+def test_the_five_changes_apply() -> None:
+    """Each example change can be applied to the current project."""
     for change in changes():
         subprocess.run(["git", "apply", "--check"], input=change, text=True, check=True, cwd=ROOT)
     assert len(changes()) == 5
@@ -123,7 +134,7 @@ def test_the_five_changes_fit() -> None:
 
 @pytest.mark.dvc
 def test_the_five_changes_work_together(checkout: Workspace, tmp_path: Path) -> None:
-    """With all of them applied the new network trains with the new layer, augmentation and optimizer."""
+    """With all example changes applied, the new network trains with the new layer, augmentation and optimizer."""
     workspace = checkout.copy(tmp_path / "project")
     for number, change in enumerate(changes()):
         (tmp_path / f"{number}.patch").write_text(change)

@@ -1,4 +1,4 @@
-"""The pipeline as people use it: real dvc, in copies of the project, on `digits`."""
+"""The pipeline as users run it: real DVC in copies of the project, on `digits`."""
 
 import csv
 import json
@@ -21,7 +21,7 @@ from tests.conftest import ROOT, Workspace
 pytestmark = pytest.mark.dvc
 
 KEYS = ("lenet5", "fcnn", "cnn")
-# A training has saved a checkpoint: the first epoch's state is saved before the second one's line.
+# A training that prints this has saved a checkpoint: the first epoch's state is saved before the second one's line.
 BEGUN = r"epoch +2/|resumes"
 TRAININGS = {f"train@{key}" for key in KEYS}
 BOARD, RESULTS = "models/dvc.yaml:leaderboard", "models/dvc.yaml:results"
@@ -29,7 +29,7 @@ BOARD, RESULTS = "models/dvc.yaml:leaderboard", "models/dvc.yaml:results"
 
 @pytest.fixture(scope="module")
 def finished(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A copy with lenet5 reported, fcnn and cnn evaluated after an epoch each; to be copied, not changed."""
+    """A copy with lenet5 reported, and fcnn and cnn evaluated, after one epoch each; to be copied, not changed."""
     workspace = checkout.copy(tmp_path_factory.mktemp("finished") / "project")
     workspace.small(epochs=1)
     workspace.run("dvc", "repro", "dvc.yaml", *(f"models/dvc.yaml:evaluate@{key}" for key in KEYS))
@@ -50,7 +50,7 @@ def ranked(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Wor
     repeats = "".join(f"  lenet5-{seed}: {{model: lenet5, seed: {seed}}}\n" for seed in (1, 2))
     workspace.replace("params.yaml", "repeats: {}\n", f"repeats:\n{repeats}")
     workspace.run("git", "rm", "--quiet", "metrics/ablation/cnn.json")
-    # Those of Fashion-MNIST, which would be left out.
+    # Scores on Fashion-MNIST, which the tables would leave out.
     for file in workspace.folder.glob("metrics/evaluate/*.json"):
         if file.stem not in KEYS:
             file.unlink()
@@ -67,12 +67,12 @@ def repeated(ranked: Workspace, tmp_path: Path) -> Workspace:
 
 
 def predictions(workspace: Workspace, key: str) -> NDArray[np.int64]:
-    """True and predicted label of each test image."""
+    """The true and the predicted label of each test image."""
     return np.loadtxt(workspace.folder / f"metrics/predictions/{key}.csv", np.int64, delimiter=",", skiprows=1)
 
 
 def test_a_forced_training_gives_the_same_bytes(workspace: Workspace) -> None:
-    """Every stage run again gives the outputs that the locks know, pictures included."""
+    """Every stage, run again, gives the outputs recorded in the locks, pictures included."""
     assert len(workspace.stages("repro", "--force")) == 7
     assert workspace.run("git", "status", "--porcelain") == ""
 
@@ -85,7 +85,7 @@ def alexnet(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tu
     return workspace, workspace.stages("exp", "run", *settings)
 
 
-def test_an_experiment_trains_the_other_model_alone(alexnet: tuple[Workspace, list[str]]) -> None:
+def test_an_experiment_trains_only_the_other_model(alexnet: tuple[Workspace, list[str]]) -> None:
     """`exp run -S model=alexnet` trains, evaluates and reports AlexNet, and changes one line for each setting."""
     workspace, ran = alexnet
     assert ran == ["check", "evaluate@alexnet", "report", "train@alexnet"]
@@ -93,36 +93,36 @@ def test_an_experiment_trains_the_other_model_alone(alexnet: tuple[Workspace, li
 
 
 def test_metrics_diff_compares_two_models(alexnet: tuple[Workspace, list[str]]) -> None:
-    """`metrics diff` has the headline numbers of both models."""
+    """`metrics diff` shows the headline numbers of both models."""
     difference = json.loads(alexnet[0].run("dvc", "metrics", "diff", "--json"))["metrics/report.json"]
     assert difference["parameters"] == {"old": 44_426, "new": 7_954_122, "diff": 7_909_696}
     assert difference["model"]["new"] == "alexnet"
 
 
 def test_plots_diff_overlays_two_models(alexnet: tuple[Workspace, list[str]]) -> None:
-    """`plots diff` has every plot, with both revisions in it."""
+    """`plots diff` shows every plot with both revisions."""
     plots = json.loads(alexnet[0].run("dvc", "plots", "diff", "--json", "HEAD"))["data"]
     assert {"accuracy", "loss", "confusion", "calibration"} <= set(plots)
     for name in ("accuracy", "calibration"):
         assert {revision for plot in plots[name] for revision in plot["revisions"]} == {"HEAD", "workspace"}
 
 
-def test_an_experiment_is_listed(alexnet: tuple[Workspace, list[str]]) -> None:
-    """`exp show` has the workspace and the commit that the experiment is based on."""
+def test_exp_show_lists_the_workspace_and_its_commit(alexnet: tuple[Workspace, list[str]]) -> None:
+    """`exp show` lists the workspace and the commit that the experiment is based on."""
     assert len(json.loads(alexnet[0].run("dvc", "exp", "show", "--json"))) == 2
 
 
-def test_a_setting_that_is_not_there_is_refused(workspace: Workspace) -> None:
-    """`-S` without `+` on a key that the row does not have runs nothing."""
+def test_a_missing_setting_is_refused(workspace: Workspace) -> None:
+    """`-S` without `+` fails for a key that the row does not have, and no stage runs."""
     assert workspace.stages("exp", "run", "-S", "models.alexnet.train.batch_size=256", fails=True) == []
 
 
 def test_a_queue_trains_each_model(workspace: Workspace) -> None:
-    """A sweep over two models gives two experiments, each reporting its own."""
+    """A sweep over two models gives two experiments, each of which reports its own model."""
     workspace.run("dvc", "exp", "run", "--queue", "-S", "model=fcnn,cnn")
     workspace.run("dvc", "queue", "start")
     assert workspace.finish_queue().count("Success") == 2
-    # As the guide shows experiments: no column of a file.
+    # The guide's command shows no columns for files.
     command = re.search(r"dvc exp show .*", (ROOT / "docs/change-and-compare.md").read_text())
     assert command
     shown = workspace.run(*shlex.split(command[0]), "--csv").splitlines()[0].split(",")
@@ -133,12 +133,12 @@ def test_a_queue_trains_each_model(workspace: Workspace) -> None:
 
 
 def test_a_temporary_run_works_outside_the_workspace(workspace: Workspace) -> None:
-    """`exp run --temp` reports its model as an experiment and leaves the files here alone."""
-    ran = workspace.stages("exp", "run", "--temp", "--name", "beside", "-S", "model=fcnn")
+    """`exp run --temp` reports its model as an experiment and leaves the workspace unchanged."""
+    ran = workspace.stages("exp", "run", "--temp", "--name", "temporary", "-S", "model=fcnn")
     assert "report" in ran
     assert "train@fcnn" not in ran
     assert workspace.run("git", "status", "--porcelain") == ""
-    workspace.run("dvc", "exp", "branch", "beside", "kept")
+    workspace.run("dvc", "exp", "branch", "temporary", "kept")
     assert json.loads(workspace.run("git", "show", "kept:metrics/report.json"))["model"] == "fcnn"
 
 
@@ -173,13 +173,13 @@ MY_NET = """
         ("fashion/networks/layers.py", "1.7159", "1.716", {*TRAININGS, "report"}),
     ],
 )
-def test_a_change_runs_what_it_touches(
+def test_a_change_runs_only_what_it_affects(
     finished: Workspace, tmp_path: Path, file: str, old: str, new: str, stages: set[str]
 ) -> None:
-    """Prose, a device and what nobody uses yet run check alone; a shared setting runs the rows that have no own one."""
+    """Prose, devices and unused entries run only check; a shared setting retrains the rows that do not override it."""
     workspace = finished.copy(tmp_path / "project")
     workspace.replace(file, old, new)
-    # A dry run would lack what they write.
+    # A dry run would not write the files that later stages read.
     ran = workspace.stages("repro", "split")
     assert "check" in ran
     trained = [f"models/dvc.yaml:{name}" for name in ("evaluate@cnn", "evaluate@fcnn", "evaluate@lenet5")]
@@ -188,14 +188,14 @@ def test_a_change_runs_what_it_touches(
     assert {stage for stage in ran if not stage.startswith("evaluate")} == stages | {"check"}
 
 
-def test_a_changed_chart_is_drawn_and_nothing_trained(workspace: Workspace) -> None:
-    """After an edit of the charts the pictures are drawn again, and what does not show them stays."""
+def test_a_changed_chart_is_drawn_without_training(workspace: Workspace) -> None:
+    """After a change to the charts, only check and the stages of `dvc repro` that draw them run."""
     workspace.replace("fashion/showing/charts.py", "fontsize=8", "fontsize=9")
     assert workspace.stages("repro") == ["check", "report", "samples"]
 
 
-def test_a_change_of_order_retrains(workspace: Workspace) -> None:
-    """Layers in another order are another network, although DVC compares mappings without their order."""
+def test_a_new_order_of_layers_retrains(workspace: Workspace) -> None:
+    """Another order of layers trains a new network, although DVC compares mappings without their order."""
     workspace.replace(
         "params.yaml",
         "      relu1: ReLU\n      dropout1: {Dropout: {p: 0.2}}\n",
@@ -206,24 +206,24 @@ def test_a_change_of_order_retrains(workspace: Workspace) -> None:
 
 
 @pytest.mark.parametrize(
-    ("layer", "told"),
+    ("layer", "expected"),
     [
         ("conv3: {Conv2d: {out_channels: 120, kernel_size: 5}}", ".conv3: Conv2d does not fit its input (16, 4, 4)"),
         ("conv3: {ConstantPad2d: {padding: 0, value: .inf}}", " has a number that is NaN or infinite"),
     ],
 )
-def test_an_impossible_architecture_is_told(workspace: Workspace, layer: str, told: str) -> None:
-    """A layer that does not fit, or no number, is named with its model before anything else runs."""
+def test_an_impossible_architecture_is_reported(workspace: Workspace, layer: str, expected: str) -> None:
+    """A layer that does not fit, or has an infinite number, is reported with its model before other stages run."""
     workspace.replace("params.yaml", "conv3: {Conv2d: {out_channels: 120, kernel_size: 4}}", layer)
     output = workspace.run("dvc", "repro", fails=True)
     assert re.findall(r"Running stage '(.*)'", output) == ["check"]
-    assert f"params.yaml: models.lenet5.layers{told}" in output
+    assert f"params.yaml: models.lenet5.layers{expected}" in output
     assert "Traceback" not in output
     assert "git restore params.yaml" in output
 
 
-def test_a_wrong_model_name_is_told_and_undone(workspace: Workspace) -> None:
-    """Nothing but the check runs, the message names the model meant and the cure, and the cure works."""
+def test_a_wrong_model_name_is_reported_and_undone(workspace: Workspace) -> None:
+    """Only check runs, the message names the closest model, and `git restore params.yaml` undoes the change."""
     output = workspace.run("dvc", "exp", "run", "-S", "model=alexnett", fails=True)
     assert re.findall(r"Running stage '(.*)'", output) == ["check"]
     assert "model names 'alexnett', which does not exist: did you mean alexnet?" in output
@@ -233,7 +233,7 @@ def test_a_wrong_model_name_is_told_and_undone(workspace: Workspace) -> None:
 
 
 def test_one_more_seed_is_one_more_training(repeated: Workspace) -> None:
-    """A repeat is a training of its own: one more trains once, one less trains nothing, and git alone knows it."""
+    """One more repeat trains once, one less trains nothing, and a clone without a cache has nothing to run."""
     workspace = repeated
     assert workspace.run("git", "status", "--porcelain") == ""
     two = "  lenet5-2: {model: lenet5, seed: 2}\n"
@@ -250,7 +250,7 @@ def test_one_more_seed_is_one_more_training(repeated: Workspace) -> None:
 
 
 def test_the_leaderboard_ranks_what_is_evaluated(repeated: Workspace) -> None:
-    """Figures are the evaluated ones, the mean is that of the repeats, and who is level says McNemar's test."""
+    """The leaderboard has the evaluated figures, the mean of the repeats, and the ties that McNemar's test finds."""
     board = repeated.json("metrics/leaderboard.json")
     assert set(board) == {"lenet5", "fcnn", "cnn"}
     tests = [repeated.json(f"metrics/evaluate/lenet5-{seed}.json")["test"]["accuracy"] for seed in (1, 2)]
@@ -264,25 +264,25 @@ def test_the_leaderboard_ranks_what_is_evaluated(repeated: Workspace) -> None:
         key: mcnemar(labels["fcnn"][:, 0], labels["fcnn"][:, 1], labels[key][:, 1]).p for key in ("lenet5", "cnn")
     }
     assert {key for key, p in levels.items() if p >= LEVEL} <= set(board["fcnn"]["level_with"])
-    assert board["lenet5"]["published"] == {}  # published numbers are of Fashion-MNIST
+    assert board["lenet5"]["published"] == {}  # published numbers are for Fashion-MNIST
     assert board["fcnn"]["test_accuracy"] == repeated.json("metrics/evaluate/fcnn.json")["test"]["accuracy"]
     with (repeated.folder / "metrics/leaderboard.csv").open() as file:
         ranks = [float(row["test_accuracy"]) for row in csv.DictReader(file)]
     assert ranks == sorted(ranks, reverse=True)
 
 
-def test_the_results_say_what_all_miss(repeated: Workspace) -> None:
-    """The page counts the test images that every network misses, and has each network's accuracy."""
+def test_the_results_count_what_all_networks_miss(repeated: Workspace) -> None:
+    """The page counts the test images on which every network is wrong, and shows each network's accuracy."""
     page = (repeated.folder / "docs/results.md").read_text()
     missed = np.all([table[:, 0] != table[:, 1] for table in (predictions(repeated, key) for key in KEYS)], axis=0)
-    assert f"- {missed.sum()} of {len(missed)} test images are wrong in every one of them" in page
+    assert f"- {missed.sum()} of {len(missed)} test images are misclassified by all of them" in page
     accuracy = repeated.json("metrics/evaluate/fcnn.json")["test"]["accuracy"]
     assert f"| `fcnn` | test | none | {percent(accuracy)} |" in page
     assert "Left out" not in page
 
 
 def test_scores_of_other_settings_are_left_out(repeated: Workspace) -> None:
-    """Tables drop a row whose recipe has changed since it was trained, even in its order of layers, and say so."""
+    """The tables omit rows whose settings, including the order of layers, changed after training, and name them."""
     workspace = repeated
     workspace.epochs("lenet5", 3)
     workspace.replace(
@@ -303,19 +303,19 @@ def test_scores_of_other_settings_are_left_out(repeated: Workspace) -> None:
 
 @pytest.fixture
 def long(workspace: Workspace) -> Workspace:
-    """A copy in which lenet5 has fifty epochs to train."""
+    """A copy in which lenet5 trains for fifty epochs."""
     workspace.epochs("lenet5", 50)
     workspace.run("dvc", "repro", "check")
     workspace.commit("train longer")
     return workspace
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT], ids=lambda told: str(told.name))
-def test_an_interrupted_training_resumes(long: Workspace, told: signal.Signals) -> None:
-    """Ctrl-C and SIGTERM end it at once, with one sentence, and the same command goes on."""
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT], ids=lambda sent: str(sent.name))
+def test_an_interrupted_training_resumes(long: Workspace, sent: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM end a training at once with one sentence, and the same command resumes it."""
     command = [sys.executable, "-m", "stages", "train", "lenet5"]
     process = long.running(*command, until=BEGUN)
-    process.send_signal(told)
+    process.send_signal(sent)
     output, _ = process.communicate(timeout=10)
     assert process.returncode == 1
     assert re.fullmatch(
@@ -325,7 +325,7 @@ def test_an_interrupted_training_resumes(long: Workspace, told: signal.Signals) 
     assert "lenet5: resumes after epoch" in long.run(*command)
 
 
-# A shell between dvc and its stages stays there (dash, Debian's sh) or gives way to the command (bash).
+# A shell between dvc and its stages keeps running (dash, Debian's sh) or is replaced by the command (bash).
 @pytest.mark.parametrize(
     ("shell", "command"),
     [
@@ -338,10 +338,10 @@ def test_an_interrupted_training_resumes(long: Workspace, told: signal.Signals) 
 def test_a_killed_run_resumes(
     long: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str, command: list[str]
 ) -> None:
-    """Whether the training or dvc is killed, nothing trains on, and the same command ends as if nothing had been."""
+    """If the training or dvc is killed, no training keeps running, and the same command resumes to the same bytes."""
     monkeypatch.setenv("SHELL", shutil.which(shell) or "/bin/sh")
-    whole = long.copy(tmp_path / "whole")
-    whole.run("dvc", "repro")
+    uninterrupted = long.copy(tmp_path / "uninterrupted")
+    uninterrupted.run("dvc", "repro")
 
     for victim in ("training", "dvc"):
         process = long.running("dvc", *command, until=BEGUN)
@@ -358,4 +358,4 @@ def test_a_killed_run_resumes(
         long.run("dvc", "exp", "branch", name[1], "kept")
         long.run("git", "checkout", "--quiet", "kept", "--", "dvc.lock", "models/dvc.lock")
     for lock in ("dvc.lock", "models/dvc.lock"):
-        assert (long.folder / lock).read_text() == (whole.folder / lock).read_text()
+        assert (long.folder / lock).read_text() == (uninterrupted.folder / lock).read_text()

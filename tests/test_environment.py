@@ -1,4 +1,4 @@
-"""The environment of a process that trains: memory is kept, and kernels are those of params.yaml."""
+"""The environment of a training process: memory is kept, and the kernels are those of params.yaml."""
 
 import json
 import os
@@ -23,7 +23,7 @@ print(json.dumps([sys.argv[1:], {name: value for name, value in os.environ.items
 
 
 def prepared(kernels: str, **variables: str) -> tuple[list[str], dict[str, str]]:
-    """The arguments and the settings of a process after it prepared itself."""
+    """The arguments and the environment variables of a process after `prepare`."""
     ours = MEMORY.keys() | VARIABLES["portable"].keys()
     clean = {name: value for name, value in os.environ.items() if name not in ours}
     done = subprocess.run(
@@ -41,18 +41,18 @@ def prepared(kernels: str, **variables: str) -> tuple[list[str], dict[str, str]]
 
 @pytest.mark.parametrize("kernels", ["portable", "fastest"])
 def test_memory_and_kernels_are_set(kernels: str) -> None:
-    """On glibc the process starts over once, with the same arguments; kernels are set everywhere."""
+    """On glibc the process restarts with the same arguments and memory kept; kernels are set on every system."""
     settings = (MEMORY if GLIBC else {}) | VARIABLES[kernels]  # type: ignore[index] # both are kernels
     assert prepared(kernels) == ([kernels, "a b"], settings)
 
 
-def test_memory_settings_of_ones_own_stay() -> None:
-    """If one of glibc's settings is there, all stay as they are."""
+def test_memory_settings_of_the_user_are_kept() -> None:
+    """If one of glibc's settings is already set, all stay as they are."""
     own = {"MALLOC_TOP_PAD_": "1"}
     assert prepared("fastest", **own) == (["fastest", "a b"], own)
 
 
-def test_kernels_of_ones_own_are_replaced() -> None:
-    """Portable kernels are portable whatever the caller's environment says."""
+def test_kernels_of_the_user_are_replaced() -> None:
+    """`portable` sets the portable kernels, whatever the caller's environment contains."""
     _, settings = prepared("portable", ONEDNN_MAX_CPU_ISA="DEFAULT")
     assert settings["ONEDNN_MAX_CPU_ISA"] == "AVX512_CORE_BF16"

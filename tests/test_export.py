@@ -1,4 +1,4 @@
-"""python -m tools export: ONNX files that say what the network says, or none."""
+"""python -m tools export: ONNX files that predict the same as the network, or no file."""
 
 import json
 import subprocess
@@ -28,7 +28,7 @@ from tests.conftest import ROOT, Tool
 KEYS = list(Params.load(ROOT / "params.yaml").models)
 IMAGES = np.random.default_rng(0).integers(0, 256, (203, 28, 28), dtype=np.uint8)
 PIXELS = Pixels(black=-0.1, white=1.175)
-# What no architecture of params.yaml has, or has in that form only.
+# Layers that no architecture of params.yaml has, or has in this form.
 OTHERS: Layers = {
     "pad": ("ConstantPad2d", {"padding": [1, 1, 0, 2], "value": -0.1}),
     "odd": ("AvgPool2d", {"kernel_size": 4}),
@@ -57,7 +57,7 @@ def reference(network: nn.Module, images: Any = IMAGES) -> Any:
 
 
 def session(content: bytes | Path) -> onnxruntime.InferenceSession:
-    """What runs an ONNX file."""
+    """A session that runs an ONNX file."""
     return onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
 
 
@@ -79,7 +79,7 @@ def test_every_architecture_is_exported(params: Params, key: str) -> None:
 
 
 def kinds(layers: Any) -> Iterator[str]:
-    """The classes of all layers, those inside others too."""
+    """The classes of all layers, including nested ones."""
     for layer in layers.values():
         kind, arguments = (layer, {}) if isinstance(layer, str) else layer if isinstance(layer, tuple) else (*layer, {})
         yield kind
@@ -87,14 +87,14 @@ def kinds(layers: Any) -> Iterator[str]:
 
 
 def test_every_layer_is_exported(params: Params) -> None:
-    """What a row may name is in one of the networks above."""
+    """Every class of layer that a row may name is in one of the networks that are exported above."""
     assert {kind for row in [*(row.layers for row in params.models.values()), OTHERS] for kind in kinds(row)} == {
         *LAYERS
     }
 
 
-def test_a_file_says_what_it_is(inside: Path, tool: Tool) -> None:
-    """It takes uint8 images in any number, gives probabilities and logits, and names model and classes."""
+def test_a_file_describes_itself(inside: Path, tool: Tool) -> None:
+    """A file takes any number of uint8 images, returns probabilities and logits, and names its model and classes."""
     code, output, errors = tool("export", "lenet5")
     assert (code, errors) == (0, "")
     assert output.startswith(
@@ -110,8 +110,8 @@ def test_a_file_says_what_it_is(inside: Path, tool: Tool) -> None:
     assert {name: json.loads(text) for name, text in about.items()} == {"model": "lenet5", "classes": [*"0123456789"]}
 
 
-def test_a_file_predicts_as_the_weights(inside: Path, tool: Tool) -> None:
-    """From stored images alone it gives what the trained network does, wherever it was written to."""
+def test_a_file_predicts_the_same_as_the_weights(inside: Path, tool: Tool) -> None:
+    """From stored images a file computes the trained network's probabilities, and `--output` sets its path."""
     assert tool("export", "lenet5", "--output", "elsewhere/net.onnx")[0] == 0
     network, row, _ = load(inside / "models/lenet5.safetensors")
     test = read_part(inside / "data/raw", "test")
@@ -122,14 +122,14 @@ def test_a_file_predicts_as_the_weights(inside: Path, tool: Tool) -> None:
 
 
 def test_the_same_weights_give_the_same_file(params: Params) -> None:
-    """The bytes depend on the weights alone, and no path of this machine is among them."""
+    """The bytes depend only on the weights, and contain no path of this machine."""
     first, again = (onnx_bytes(build(params.models["lenet5"].layers), PIXELS, {}) for _ in range(2))
     assert first == again
     assert str(ROOT).encode() not in first
 
 
 def test_a_wrong_file_is_not_written(inside: Path, tool: Tool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where onnxruntime predicts otherwise one is told how often, and what was there before stays."""
+    """If onnxruntime predicts other classes, the error says on how many images it agrees, and an older file is kept."""
     (inside / "models/lenet5.onnx").write_text("of yesterday")
     row = load(inside / "models/lenet5.safetensors")[1].architecture
     monkeypatch.setattr(exporting, "onnx_bytes", lambda *_: onnx_bytes(build(row.layers, seed=9), row.pixels, {}))
@@ -146,15 +146,15 @@ CONSTANT: Layers = {"flatten": ("Flatten", {}), "logits": ("Linear", {"out_featu
 
 
 def constant() -> nn.Module:
-    """A network that says 1 to every class of every image."""
+    """A network whose logits are 1 for every class of every image."""
     network = build(CONSTANT)
     for weight, value in zip(network.parameters(), (0.0, 1.0), strict=True):
         nn.init.constant_(weight, value)
     return network
 
 
-def test_ties_may_fall_either_way() -> None:
-    """Where another class leads by no more than rounding the prediction differs and nothing is wrong."""
+def test_ties_may_be_broken_either_way() -> None:
+    """If two classes differ by no more than rounding, a different prediction is accepted."""
     content, expected = onnx_bytes(constant(), PIXELS, {}), np.ones((203, 10), np.float32)
     expected[7, 3] += 1e-6
     same, apart = check(content, IMAGES, expected)
@@ -163,8 +163,8 @@ def test_ties_may_fall_either_way() -> None:
 
 
 @pytest.mark.parametrize("value", [1.01, -50.0, np.nan])
-def test_what_rounding_does_not_explain_is_wrong(value: float) -> None:
-    """One logit that is off by a hundredth of the greatest is enough, whether or not it changes a prediction."""
+def test_differences_beyond_rounding_are_refused(value: float) -> None:
+    """A single logit that is off by a hundredth of the largest is refused, whether or not it changes a prediction."""
     content, expected = onnx_bytes(constant(), PIXELS, {}), np.ones((203, 10), np.float32)
     expected[7, 3] = value
     with pytest.raises(FashionError, match=r"predicts the same class for only 20[23] of 203 test images"):
@@ -172,7 +172,7 @@ def test_what_rounding_does_not_explain_is_wrong(value: float) -> None:
 
 
 def test_probabilities_are_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Right logits do not excuse wrong probabilities."""
+    """Wrong probabilities are refused even if the logits are right."""
     network = build(CONSTANT)
     expected = reference(network)
     monkeypatch.setattr(torch, "softmax", lambda output, _: (-output).softmax(1))
@@ -181,7 +181,7 @@ def test_probabilities_are_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Undecided(nn.Module):
-    """A layer whose computation depends on values, which ONNX does not have."""
+    """A layer whose computation depends on its input's values, which torch cannot export."""
 
     def forward(self, maps: Tensor) -> Tensor:
         """(n, 1, 28, 28) -> (n, 10)."""
@@ -189,8 +189,8 @@ class Undecided(nn.Module):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_a_network_that_onnx_cannot_say_is_told() -> None:
-    """Where torch finds no ONNX for a layer its reason is given in one sentence."""
+def test_a_network_that_cannot_be_exported_is_reported() -> None:
+    """If torch cannot export a layer, the error gives the reason in one sentence."""
     with pytest.raises(FashionError, match=r"torch cannot export this network \(.*\)\.$") as caught:
         onnx_bytes(Undecided(), PIXELS, {})
     assert "\n" not in str(caught.value)
@@ -198,7 +198,7 @@ def test_a_network_that_onnx_cannot_say_is_told() -> None:
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime", "onnxscript"])
 def test_missing_packages_are_reported(inside: Path, package: str) -> None:
-    """Without the extra the message says how to install it."""
+    """Without the extra's packages, the message says how to install them."""
     code = (
         f"import sys; sys.modules[{package!r}] = None; sys.argv[1:] = ['export', 'lenet5']; "
         "from tools.__main__ import main; main()"
@@ -210,8 +210,8 @@ def test_missing_packages_are_reported(inside: Path, package: str) -> None:
     assert not (inside / "models/lenet5.onnx").exists()
 
 
-def test_missing_weights_and_data_are_told(inside: Path, tool: Tool) -> None:
-    """Without test images, without weights, or with weights that are no numbers there is no file but a sentence."""
+def test_missing_weights_and_data_are_reported(inside: Path, tool: Tool) -> None:
+    """Missing test images, missing weights and weights with NaN are reported in a sentence, and no file is written."""
     assert "models/alexnet.safetensors is not here" in tool("export", "alexnet")[2]
     path = inside / "models/lenet5.safetensors"
     tensors, header = weights.read(path)

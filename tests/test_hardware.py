@@ -1,4 +1,4 @@
-"""Device and precision: chosen once, refused in one sentence."""
+"""Device and precision: chosen once, or refused in one sentence."""
 
 import os
 import subprocess
@@ -22,12 +22,12 @@ PLAIN = Numerics(precision="fp32", compile=False, channels_last=True, determinis
 
 
 def chosen(device: str = "cpu", **changes: Any) -> Hardware:
-    """The choice for a device and changed settings."""
+    """The hardware chosen for a device and changed settings."""
     return choose(device, PLAIN.model_copy(update=changes))
 
 
-def test_auto_takes_what_there_is() -> None:
-    """`auto` ends in a device that works and a precision that it has, with the reason in words."""
+def test_auto_chooses_what_is_available() -> None:
+    """`auto` chooses a device that works and a precision, which the reason names."""
     hardware = chosen("auto", precision="auto")
     assert torch.ones(2, device=hardware.device).sum() == 2
     assert hardware.numerics.precision in ("bf16", "fp32")
@@ -36,13 +36,13 @@ def test_auto_takes_what_there_is() -> None:
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
 def test_precision_is_what_layers_compute_in(precision: str, dtype: torch.dtype) -> None:
-    """Under autocast a linear layer gives values of the precision."""
+    """Under autocast a linear layer returns values in the chosen precision."""
     with chosen(precision=precision).autocast():
         assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
 
 
 def test_what_determines_numbers_is_recorded() -> None:
-    """The header's settings hold the choices, not the `auto`s."""
+    """The header's settings contain the choices, not `auto`."""
     settings = chosen(precision="auto").settings()
     assert settings.pop("precision") in ("bf16", "fp32")
     assert settings == {
@@ -64,30 +64,30 @@ def test_what_determines_numbers_is_recorded() -> None:
         ("cpu", "fp16", "gpu.precision fp16 needs a CUDA device, not cpu: set it to auto."),
     ],
 )
-def test_what_is_not_there_is_reported(device: str, precision: str, expected: str) -> None:
-    """A missing device and a precision that it lacks are one sentence with the cure."""
+def test_missing_devices_and_precisions_are_reported(device: str, precision: str, expected: str) -> None:
+    """A missing device, and a precision that a device lacks, are each reported in one sentence with the fix."""
     with pytest.raises(FashionError) as caught:
         chosen(device, precision=precision)
     assert expected in str(caught.value)
 
 
-def test_too_little_memory_is_told() -> None:
-    """What does not fit the memory, the CPU's or a GPU's, ends in one sentence with the cure."""
+def test_too_little_memory_is_reported() -> None:
+    """If the CPU's or a GPU's memory is too small, the program ends with one sentence."""
     for action in (lambda: torch.empty(2**50), lambda: np.empty(2**50), _out_of_gpu_memory):
-        with pytest.raises(SystemExit, match=r"^error: there is too little memory: .*\.$"), explained():
+        with pytest.raises(SystemExit, match=r"^error: out of memory: .*\.$"), explained():
             action()
 
 
-def test_a_file_that_no_stage_has_made_is_told(tmp_path: Path) -> None:
-    """What is not there is named with the cure, not with the system's number for it."""
-    told = r"^error: .*/split\.csv is not here: dvc repro makes what a stage reads\.$"
-    with pytest.raises(SystemExit, match=told), explained():
+def test_a_file_that_no_stage_has_made_is_reported(tmp_path: Path) -> None:
+    """A missing file is reported with the fix, not with the system's error number."""
+    expected = r"^error: .*/split\.csv is not here: run dvc repro, which makes it\.$"
+    with pytest.raises(SystemExit, match=expected), explained():
         (tmp_path / "split.csv").read_text()
 
 
 @pytest.mark.slow
-def test_a_missing_compiler_is_told() -> None:
-    """Where torch.compile finds no compiler, the setting that asked for it is named."""
+def test_a_missing_compiler_is_reported() -> None:
+    """If torch.compile finds no compiler, the message names the setting that enables it."""
     code = """
 import torch
 from fashion.running.advice import explained
@@ -104,14 +104,14 @@ with explained():
     assert last.endswith("): set gpu.compile to false in params.yaml.")
 
 
-def test_other_errors_stay_errors() -> None:
-    """A mistake in the program shows where it is."""
+def test_unexpected_errors_are_raised_unchanged() -> None:
+    """An error without a known fix keeps its type and traceback."""
     with pytest.raises(RuntimeError, match="shapes cannot be multiplied"), explained():
         torch.ones(2, 3) @ torch.ones(2, 3)
 
 
 def _out_of_gpu_memory() -> None:
-    """What torch raises when a GPU's memory is full."""
+    """Raise torch's error for a full GPU memory."""
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
 
@@ -123,7 +123,7 @@ def _out_of_gpu_memory() -> None:
         (
             "portable",
             {"avx512_bf16": True, "amx_bf16": True},
-            "portable kernels, though there are faster ones: gpu.kernels: fastest takes them, and changes the bytes",
+            "portable kernels; this processor has faster ones, which change the bytes (gpu.kernels: fastest)",
         ),
         (
             "portable",
@@ -132,17 +132,17 @@ def _out_of_gpu_memory() -> None:
         ),
     ],
 )
-def test_what_the_processor_means_for_the_bytes_is_reported(
+def test_the_processors_effect_on_the_bytes_is_reported(
     monkeypatch: pytest.MonkeyPatch, kernels: str, processor: dict[str, bool], expected: str
 ) -> None:
-    """The reasons end with the kernels, what faster ones there are, and whether the bytes can be the committed ones."""
+    """The reasons end with the kernels, whether there are faster ones, and whether bytes differ between processors."""
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: processor)
     assert chosen(kernels=kernels).why.endswith(f", {expected}")
 
 
 @pytest.mark.parametrize("key", ["cnn", "alexnet", "conv4_pool2_bn"])
-def test_a_placed_network_is_the_network(params: Params, key: str) -> None:
-    """What a device computes is, to the bit, what the layers in their own order give: values and gradients."""
+def test_a_placed_network_computes_the_same(params: Params, key: str) -> None:
+    """Values and gradients of a placed network equal, to the bit, those of the layers in their original order."""
     network, images = build(params.models[key].layers), torch.rand(4, 1, 28, 28)
     placed = place(network, chosen())
     assert [type(layer) for layer in placed] != [type(layer) for layer in network]
@@ -160,9 +160,9 @@ def test_a_placed_network_is_the_network(params: Params, key: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # torch's compiler has warnings of its own
+@pytest.mark.filterwarnings("ignore")  # torch's compiler warns
 def test_compiling_changes_no_result(params: Params) -> None:
-    """On the device at hand a compiled network has the logits and gradients of the network itself, to float order."""
+    """On the available device a compiled network has the same logits and gradients, except for rounding."""
     hardware = chosen("auto", compile=True)
     network, images = build(params.models["lenet5"].layers), torch.rand(4, 1, 28, 28, device=hardware.device)
     placed = place(network, hardware)

@@ -1,4 +1,4 @@
-"""Whatever stands in a file from outside: a result or one sentence, never another error."""
+"""Files with any content give a result or one sentence, never another error."""
 
 import io
 import json
@@ -30,14 +30,14 @@ from fashion.using.loading import fill
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text()
-# Words that are likelier than noise to pass for settings.
+# Words that are more likely than noise to be valid settings.
 WORDS = st.sampled_from(
     ["", " ", "\n", ": ", "- ", "{", "}", "[", "]", "&a ", "*a", "<<: ", "|", "'", "#"]
 ) | st.sampled_from(
     ["null", "true", "0", "-1", "1e9", ".nan", "10000000000000", "auto", "Linear", "kernel_size", "!!python/name:os "]
 )
 PIECES = WORDS | st.text(max_size=5) | st.integers().map(str) | st.floats().map(str)
-# Where, how much of the text goes, and what comes in its place.
+# The position, the length of the text to remove, and its replacement.
 CHANGES = st.lists(st.tuples(st.integers(0, len(TEXT)), st.integers(0, 30), PIECES), min_size=1, max_size=4)
 
 
@@ -50,28 +50,28 @@ def changed(content: str, changes: list[tuple[int, int, str]]) -> str:
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(CHANGES)
-def test_any_settings_are_taken_or_told(changes: list[tuple[int, int, str]]) -> None:
-    """A params.yaml with pieces replaced is valid, architectures included, or one sentence says why it is not."""
+def test_any_settings_are_accepted_or_reported(changes: list[tuple[int, int, str]]) -> None:
+    """A params.yaml with pieces replaced is valid, architectures included, or one sentence states why it is not."""
     with TemporaryDirectory() as folder:
         path = Path(folder, "params.yaml")
         path.write_text(changed(TEXT, changes), encoding="utf-8", errors="replace")
         try:
-            params, told = Params.load(path), None
+            params, message = Params.load(path), None
             for key, row in params.models.items():
                 with torch.device("meta"), in_row(key):
                     build(row.layers)
         except ValidationError as error:
-            told = sentence(error)
+            message = sentence(error)
         except FashionError as error:
-            told = str(error)
-    assert told is None or re.fullmatch(r"[^\n]+", told)
+            message = str(error)
+    assert message is None or re.fullmatch(r"[^\n]+", message)
 
 
 @pytest.mark.parametrize(
     "text", ["[" * 5000, "{a: " * 5000, "a: &a [*a]", "\0", "\ufeff", "? ", "%YAML 9.9\n---\n", "- a\nb"]
 )
-def test_extreme_settings_are_told(tmp_path: Path, text: str) -> None:
-    """Deep nesting, references to themselves and forbidden characters are told in one sentence too."""
+def test_extreme_settings_are_reported(tmp_path: Path, text: str) -> None:
+    """Deep nesting, self-references and forbidden characters are reported in one sentence too."""
     path = tmp_path / "params.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises((FashionError, ValidationError)) as caught:
@@ -82,7 +82,7 @@ def test_extreme_settings_are_told(tmp_path: Path, text: str) -> None:
 
 
 def mutations(content: bytes) -> st.SearchStrategy[bytes]:
-    """Noise, and a content cut off, with pieces replaced or more at its end."""
+    """Noise, and the content truncated, extended or with a piece replaced."""
     pieces = st.tuples(st.integers(0, len(content)), st.integers(0, 8), st.binary(max_size=8))
     changed = pieces.map(lambda piece: content[: piece[0]] + piece[2] + content[piece[0] + piece[1] :])
     return st.binary(max_size=200) | st.integers(0, len(content)).map(lambda end: content[:end]) | changed
@@ -127,33 +127,33 @@ READERS = {
 @pytest.mark.parametrize("name", READERS)
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.data())
-def test_any_bytes_are_read_or_told(name: str, data: st.DataObject) -> None:
-    """Every reader gives a result or one sentence that names the file, whatever the file holds."""
+def test_any_bytes_are_read_or_reported(name: str, data: st.DataObject) -> None:
+    """Every reader returns a result or raises an error that names the file, whatever the file contains."""
     content, read = READERS[name]
     with TemporaryDirectory() as folder:
         path = Path(folder, "file")
         path.write_bytes(data.draw(mutations(content)))
-        told = str(path)
+        message = str(path)
         try:
             read(path)
         except FashionError as error:
-            told = str(error)
-    assert str(path) in told
+            message = str(error)
+    assert str(path) in message
 
 
 @pytest.mark.parametrize(
-    ("layers", "told"),
+    ("layers", "message"),
     [
         ({"hidden": ["Linear", {"out_features": 10**12}], "logits": ["Linear", {"out_features": 10}]}, "other shapes"),
-        ({"logits": ["Linear", {"out_features": 20}]}, "the last must give 10"),
+        ({"logits": ["Linear", {"out_features": 20}]}, "the last must give 10 values"),
         ({"logits": ["os.system", {}]}, "there is no layer"),
     ],
 )
-def test_a_description_is_not_believed(tmp_path: Path, layers: dict[str, object], told: str) -> None:
-    """Weights that promise another network, however large, are refused before any memory is taken."""
+def test_a_description_is_not_trusted(tmp_path: Path, layers: dict[str, object], message: str) -> None:
+    """Weights whose description is of another network, however large, are refused before memory is allocated."""
     tensors, header = weights.read(written(tmp_path, WEIGHTS))
     header["description"]["architecture"]["layers"] = {"flatten": ["Flatten", {}], **layers}
-    with pytest.raises(FashionError, match=rf"net\.safetensors contradicts its own description .*{told}"):
+    with pytest.raises(FashionError, match=rf"net\.safetensors contradicts its own description .*{message}"):
         load(written(tmp_path, weights.dumps(tensors, header)))
 
 
@@ -165,7 +165,7 @@ def written(folder: Path, content: bytes) -> Path:
 
 
 def test_nothing_is_unpickled() -> None:
-    """No source file names pickle, torch.load without weights_only, or numpy's pickled arrays."""
+    """No source file uses pickle, torch.load without weights_only, or NumPy's pickled arrays."""
     for file in [*ROOT.glob("fashion/**/*.py"), *ROOT.glob("stages/*.py"), *ROOT.glob("tools/*.py")]:
         assert not re.search(
             r"\bpickle\b(?!\))|torch\.load\((?!.*weights_only=True)|allow_pickle=True|joblib|yaml\.load\(",

@@ -1,4 +1,4 @@
-"""Selection, augmentation, scaling and logits, against the operations that they stand for."""
+"""Selection, augmentation, scaling and logits, compared with reference operations."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ IMAGES = torch.randint(0, 256, (40, 28, 28), dtype=torch.uint8, generator=torch.
 
 
 def picked(images: torch.Tensor, index: list[int], augment: Augment, seed: int = 0) -> torch.Tensor:
-    """The images at these indices, varied."""
+    """The images at these indices, augmented."""
     return augmented(views(images, augment), torch.tensor(index), augment, torch.Generator().manual_seed(seed))
 
 
 def varied(count: int, *, seed: int = 0, **settings: Any) -> torch.Tensor:
-    """The first image, varied `count` times."""
+    """The first image, augmented `count` times."""
     return picked(IMAGES, [0] * count, Augment(**settings), seed)
 
 
 def moved(image: torch.Tensor, down: int, right: int) -> torch.Tensor:
-    """The reference: rolled, what came round the edge made background."""
+    """The reference for shifting: the image rolled, and the pixels that wrapped around set to background."""
     result = image.roll((down, right), (0, 1))
     if down:
         result[slice(0, down) if down > 0 else slice(down, None)] = 0
@@ -32,18 +32,18 @@ def moved(image: torch.Tensor, down: int, right: int) -> torch.Tensor:
 
 
 def test_scaling_is_linear() -> None:
-    """The darkest pixel becomes `black`, the lightest `white`, and 51, a fifth of the way, lies a fifth between."""
+    """Pixel 0 becomes `black`, 255 becomes `white`, and 51 lies a fifth of the way between them."""
     pixels = torch.tensor([[[0, 51, 255]]], dtype=torch.uint8)
     torch.testing.assert_close(scaled(pixels, -0.1, 1.175), torch.tensor([[[[-0.1, 0.155, 1.175]]]]))
 
 
 def test_without_augmentation_images_are_picked_as_they_are() -> None:
-    """An index picks those images, in that order."""
+    """Without augmentation an index picks its images unchanged and in order."""
     assert torch.equal(picked(IMAGES, [3, 1, 39], Augment()), IMAGES[[3, 1, 39]])
 
 
-def test_flipping_mirrors_every_second_image() -> None:
-    """Each image is itself or its mirror image, about half of them either."""
+def test_flipping_mirrors_half_of_the_images() -> None:
+    """Each image is either unchanged or mirrored, each in about half of the cases."""
     images = varied(2000, flip=True)
     same = (images == IMAGES[0]).all((1, 2))
     mirrored = (images == IMAGES[0].flip(1)).all((1, 2))
@@ -51,8 +51,8 @@ def test_flipping_mirrors_every_second_image() -> None:
     assert 900 < same.sum() < 1100
 
 
-def test_shifting_reaches_every_place_alike() -> None:
-    """With a shift of 2 each of the 25 places is reached about as often, background coming in."""
+def test_shifting_reaches_every_offset_equally_often() -> None:
+    """With a shift of 2 each of the 25 offsets occurs about equally often, and background fills the gaps."""
     images = varied(5000, shift=2)
     counts = [
         int((images == moved(IMAGES[0], down, right)).all((1, 2)).sum())
@@ -65,7 +65,7 @@ def test_shifting_reaches_every_place_alike() -> None:
 
 
 def test_erasing_blanks_a_square_that_may_cross_the_edge() -> None:
-    """What is blanked is one square of the given side, cut off by the image's edges, anywhere."""
+    """Erasing blanks one square of the given side anywhere in the image, and the image's edges may cut it off."""
     light = torch.full((1, 28, 28), 255, dtype=torch.uint8)
     images = picked(light, [0] * 3000, Augment(erase=6))
     blank = images == 0
@@ -76,7 +76,7 @@ def test_erasing_blanks_a_square_that_may_cross_the_edge() -> None:
 
 
 def test_augmentation_leaves_the_images_as_they_are() -> None:
-    """Erasing blanks copies: what the batch was picked from is unchanged."""
+    """Augmentation changes copies, and the images that it picks from stay unchanged."""
     before = IMAGES.clone()
     for shift in (0, 2):
         varied(50, shift=shift, erase=20)
@@ -84,7 +84,7 @@ def test_augmentation_leaves_the_images_as_they_are() -> None:
 
 
 def test_a_batch_is_picked_in_order_whatever_is_drawn() -> None:
-    """With mirroring and shifting each place of a batch shows the image that the index names there."""
+    """With mirroring and shifting, each position of a batch has the image that the index names there."""
     index = [7, 0, 39, 7]
     batch = picked(IMAGES, index, Augment(flip=True, shift=1))
     for image, number in zip(batch, index, strict=True):
@@ -92,20 +92,20 @@ def test_a_batch_is_picked_in_order_whatever_is_drawn() -> None:
         assert any(torch.equal(image, moved(face, y, x)) for face in faces for y in (-1, 0, 1) for x in (-1, 0, 1))
 
 
-def test_every_image_has_draws_of_its_own() -> None:
-    """Two copies of one image in a batch differ as often as draws do."""
+def test_every_image_is_augmented_independently() -> None:
+    """500 copies of one image in a batch show all 50 combinations of mirroring and shifting."""
     images = varied(500, flip=True, shift=2)
     assert len({image.numpy().tobytes() for image in images}) == 50
 
 
-def test_the_same_draws_give_the_same_images() -> None:
-    """Augmentation depends on the generator alone."""
+def test_the_same_seed_gives_the_same_images() -> None:
+    """The same seed gives the same augmented images, and another seed gives others."""
     assert torch.equal(varied(50, flip=True, shift=2, erase=5), varied(50, flip=True, shift=2, erase=5))
     assert not torch.equal(varied(50, shift=2, seed=1), varied(50, shift=2, seed=2))
 
 
 def test_logits_come_in_order_whatever_the_batches() -> None:
-    """More images than fit a batch give the logits that each image alone gives."""
+    """The last of more images than fit into one batch has the logits that it has alone."""
     network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 10))
     images = IMAGES.repeat(30, 1, 1)
     expected = network(images[-1:].reshape(1, 1, 28, 28) / 255.0)

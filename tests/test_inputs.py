@@ -32,9 +32,9 @@ class Thing:
         # Twice.
         return f"{x} # {x * 2}"
 '''
-# The end of lenet5's layers in another order.
+# The last two of lenet5's layers in another order.
 SWAPPED = "      logits: {Linear: {out_features: 10}}\n      tanh4: Tanh\n"
-# Puts every file that a stage opens to read, with the stage's name, into the file that OPENED names.
+# Appends every file that a stage opens for reading, with the stage's name, to the file that OPENED names.
 HOOK = """\
 import os, sys
 
@@ -62,7 +62,7 @@ if stage := os.environ.get("DVC_STAGE"):
     ],
 )
 def test_prose_changes_no_fingerprint(old: str, new: str) -> None:
-    """Docstrings, comments and blank lines are no code, whether they change, come or go."""
+    """Docstrings, comments and blank lines can be changed, added or removed without changing the stripped code."""
     assert old in SOURCE
     assert stripped(SOURCE.replace(old, new)) == stripped(SOURCE)
 
@@ -80,13 +80,13 @@ def test_prose_changes_no_fingerprint(old: str, new: str) -> None:
     ],
 )
 def test_code_changes_the_fingerprint(old: str, new: str) -> None:
-    """Expressions, annotations, texts with their blank lines and what looks like comments in them are code."""
+    """Expressions, annotations and strings, with their blank lines and what looks like comments in them, are code."""
     assert old in SOURCE
     assert stripped(SOURCE.replace(old, new)) != stripped(SOURCE)
 
 
-def test_what_is_left_is_the_code() -> None:
-    """Lines of code are as they were, in their order."""
+def test_stripping_keeps_the_code() -> None:
+    """Lines of code stay unchanged and in order."""
     assert stripped(SOURCE).splitlines() == [
         "import os",
         "class Thing:",
@@ -98,8 +98,8 @@ def test_what_is_left_is_the_code() -> None:
     ]
 
 
-def test_a_fingerprint_is_of_all_that_is_imported() -> None:
-    """Training depends on layers and engine, not on charts, nor on what only runs or resumes it."""
+def test_a_fingerprint_covers_all_imports() -> None:
+    """Training depends on layers and engine, but not on charts or on code that only runs or resumes it."""
     files = {str(file.relative_to(ROOT)) for file in closure(ROOT / "stages/train.py")}
     assert {
         "stages/train.py",
@@ -112,7 +112,7 @@ def test_a_fingerprint_is_of_all_that_is_imported() -> None:
 
 @pytest.fixture(scope="module")
 def opened(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, dict[str, set[str]]]:
-    """The whole pipeline on `digits`, of one architecture and a repeat; and what each stage read of the checkout."""
+    """The whole pipeline after a run on `digits` with one architecture and a repeat, and the files that stages read."""
     workspace = checkout.copy(tmp_path_factory.mktemp("opened") / "project")
     workspace.keep("lenet5")
     workspace.small(epochs=1)
@@ -132,7 +132,7 @@ def opened(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tup
 
 @pytest.fixture(scope="module")
 def command_line() -> set[Path]:
-    """The modules that `python -m stages` loads whichever stage it runs."""
+    """The modules that `python -m stages` loads for every stage."""
     code = (
         "import sys, stages.__main__; print(*(getattr(one, '__file__', 0) for one in sys.modules.values()), sep='\\n')"
     )
@@ -144,7 +144,7 @@ def command_line() -> set[Path]:
 def test_a_stage_opens_what_it_depends_on(
     opened: tuple[Workspace, dict[str, set[str]]], command_line: set[Path]
 ) -> None:
-    """Every file that a stage reads is among its deps, its settings or what it writes, or its fingerprint covers it."""
+    """Every file that a stage reads is among its deps, settings or outputs, or is covered by its fingerprint."""
     workspace, found = opened
     locks = [YAML(typ="safe").load(workspace.folder / lock)["stages"] for lock in ("dvc.lock", "models/dvc.lock")]
     stages = {name: row for lock in locks for name, row in lock.items()}
@@ -152,10 +152,10 @@ def test_a_stage_opens_what_it_depends_on(
     unknown = {}
     for name, row in stages.items():
         known = [entry["path"] for kind in ("deps", "outs") for entry in row.get(kind, [])]
-        # Where to compute stands there too, and is no input.
+        # It also says where to compute, which is not an input.
         known += ["params.yaml"] if "params" in row or re.search("train|repeat|evaluate", name) else []
         covered = closure(ROOT / f"stages/{row['cmd'].split()[3]}.py") | command_line
-        # Hidden ones are Git's and DVC's own, which dvclive looks at, and checkpoints.
+        # Hidden files are Git's and DVC's own, which dvclive reads, and checkpoints.
         files = {path for path in found[name] if not path.startswith(".")}
         files -= {path for path in files if any(Path(path).is_relative_to(one) for one in known)}
         unknown[name] = {path for path in files if source(path) not in covered and LEFT_OUT not in source(path).parents}
@@ -176,10 +176,10 @@ def source(path: str) -> Path:
         ("fashion/training/recipe.py", "momentum=0.9", "momentum=0.8"),
     ],
 )
-def test_a_training_of_other_settings_or_code_is_refused(
+def test_a_training_with_changed_settings_or_code_is_refused(
     opened: tuple[Workspace, dict[str, set[str]]], tmp_path: Path, file: str, old: str, new: str
 ) -> None:
-    """What was edited after `check` described a training does not train under that description."""
+    """If settings or code are edited after `check` has described a training, the training is refused."""
     workspace = opened[0].copy(tmp_path / "project")
     workspace.replace(file, old, new)
     output = workspace.run(sys.executable, "-m", "stages", "train", "lenet5", fails=True)
@@ -189,6 +189,6 @@ def test_a_training_of_other_settings_or_code_is_refused(
 
 @pytest.mark.dvc
 def test_an_unknown_training_is_refused(opened: tuple[Workspace, dict[str, set[str]]]) -> None:
-    """A name that is neither an architecture's nor a repeat's gets the closest one."""
+    """A name that is neither an architecture's nor a repeat's is refused with the closest name."""
     output = opened[0].run(sys.executable, "-m", "stages", "train", "lenet", fails=True)
     assert output == "error: no architecture of params.yaml is called 'lenet': did you mean lenet5?\n"

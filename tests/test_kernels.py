@@ -1,4 +1,4 @@
-"""oneDNN's kernels: none of them slow, and all of them right."""
+"""oneDNN's kernels: none of them is slow, and all of them are right."""
 
 import subprocess
 import sys
@@ -11,7 +11,7 @@ from fashion.networks.building import build
 from fashion.settings.params import Params
 from tests.conftest import ROOT
 
-# One training step of each architecture, in the precision that this processor takes.
+# One training step of each architecture, in the precision chosen for this processor.
 STEPS = """
 from fashion.settings.params import Params
 from fashion.running.environment import prepare
@@ -34,7 +34,7 @@ for key, row in params.models.items():
 
 
 def test_no_step_uses_a_reference_kernel(params: Params) -> None:
-    """In oneDNN's log of a step of every architecture no primitive is computed by a plain loop."""
+    """In oneDNN's log of one step of every architecture, no primitive uses a reference implementation."""
     command = ["env", "ONEDNN_VERBOSE=profile_exec", sys.executable, "-c", STEPS]
     log = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
     assert sum(line.startswith("architecture") for line in log) == len(params.models)
@@ -67,7 +67,7 @@ def convolutions(params: Params) -> set[Shape]:
 
 @pytest.mark.skipif(not torch.cpu.get_capabilities().get("avx512_bf16"), reason="needs a processor with bf16")
 def test_convolutions_in_bf16_are_right(params: Params) -> None:
-    """Results and gradients of every convolution in bf16 are those in fp32, but for the rounding of bf16."""
+    """Results and gradients of every convolution in bf16 equal those in fp32, except for the rounding of bf16."""
     shapes = convolutions(params)
     assert len(shapes) > 20
     for inputs, weights, stride, padding in shapes:
@@ -80,5 +80,5 @@ def test_convolutions_in_bf16_are_right(params: Params) -> None:
             output = nn.functional.conv2d(x, w, stride=stride, padding=padding)
             results.append([output, *torch.autograd.grad(output.square().sum() / 2, [x, w])])
         for exact, rounded in zip(*results, strict=True):
-            # A result is rounded to 8 bits, and a gradient is made of results that are.
+            # Results are rounded to 8 bits, and gradients are computed from rounded results.
             torch.testing.assert_close(rounded.float(), exact, rtol=0, atol=2**-6 * exact.abs().max().item())

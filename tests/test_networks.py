@@ -1,4 +1,4 @@
-"""The architectures: exact to the parameter, and usable; the layers of 1998 against references."""
+"""The architectures: exact numbers of parameters, and weights that train; layers are compared with references."""
 
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,7 @@ SPLITS = {
 
 @pytest.mark.parametrize("key", PARAMETERS)
 def test_parameters_are_as_published(params: Params, key: str) -> None:
-    """Each architecture has exactly the published number of parameters, our own what README says; statistics apart."""
+    """Each architecture has exactly the recorded number of parameters, without and with batch norm's statistics."""
     assert count(build(params.models[key].layers)) == PARAMETERS[key]
 
 
@@ -68,7 +68,7 @@ def test_splits_are_as_published(params: Params, key: str) -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_a_step_reaches_every_weight(params: Params, key: str) -> None:
-    """Logits have one value a class, and the loss's gradient reaches each weight."""
+    """A network returns one logit for each class, and the loss's gradient reaches each weight."""
     network = build(params.models[key].layers)
     output = network(torch.rand(4, 1, 28, 28))
     assert output.shape == (4, 10)
@@ -80,8 +80,8 @@ def test_a_step_reaches_every_weight(params: Params, key: str) -> None:
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_weights_survive_a_file(params: Params, tmp_path: Path, key: str) -> None:
-    """A network read back from its file says the same of the same images, and knows what it is."""
+def test_weights_are_read_back_from_a_file(params: Params, tmp_path: Path, key: str) -> None:
+    """A network read back from its file gives the same logits, and has its description and epoch."""
     row = params.models[key]
     network = build(row.layers, row.init, seed=1).eval()
     path = tmp_path / "weights.safetensors"
@@ -100,7 +100,7 @@ def described(description: Description) -> dict[str, Any]:
 
 
 def test_the_same_weights_give_the_same_file(params: Params) -> None:
-    """The bytes of a file depend on its content alone, whatever the memory layout."""
+    """The bytes of a file depend only on its content, not on the memory layout."""
     network = build(params.models["lenet5"].layers)
     plain = weights.dumps(network.state_dict(), {"b": 1, "a": 2})
     network.to(memory_format=torch.channels_last)
@@ -108,7 +108,7 @@ def test_the_same_weights_give_the_same_file(params: Params) -> None:
 
 
 @pytest.mark.parametrize(("content", "expected"), [(None, "is not here"), (b"PK\3\4" * 20, "not a weights file")])
-def test_a_file_that_holds_no_weights_is_told(tmp_path: Path, content: bytes | None, expected: str) -> None:
+def test_a_file_without_weights_is_reported(tmp_path: Path, content: bytes | None, expected: str) -> None:
     """A missing or foreign file is refused in one sentence."""
     path = tmp_path / "weights.safetensors"
     if content:
@@ -118,7 +118,7 @@ def test_a_file_that_holds_no_weights_is_told(tmp_path: Path, content: bytes | N
 
 
 def test_weights_of_another_shape_are_refused(params: Params, tmp_path: Path) -> None:
-    """A file whose tensors are not those of its own architecture is no network."""
+    """A file whose tensors do not match its own description is refused."""
     path = tmp_path / "weights.safetensors"
     state = build(params.models["lenet5"].layers).state_dict()
     path.write_bytes(weights.dumps(state, described(params.describe("fcnn"))))
@@ -128,13 +128,13 @@ def test_weights_of_another_shape_are_refused(params: Params, tmp_path: Path) ->
 
 @pytest.mark.parametrize("key", ["fcnn", "cnn"])
 def test_published_recipes_train_the_same_layers(params: Params, key: str) -> None:
-    """A row with the published recipe has the layers of the row with ours."""
+    """A row with the published recipe has the same layers as the row with our recipe."""
     assert params.models[f"{key}_published"].layers == params.models[key].layers
 
 
 @pytest.mark.parametrize("key", ["fcnn_published", "cnn_published"])
 def test_published_recipes_are_as_published(params: Params, key: str) -> None:
-    """Batches of 20, Adam at a constant 0.001, 50 epochs, no augmentation, pixels in 0..1, stated in the row itself."""
+    """The published recipe is batches of 20, Adam at a constant 0.001, 50 epochs, no augmentation, pixels in 0..1."""
     assert params.models[key].train.model_dump() == {
         "epochs": 50,
         "batch_size": 20,
@@ -150,7 +150,7 @@ def test_published_recipes_are_as_published(params: Params, key: str) -> None:
 
 
 def test_published_weights_are_drawn_as_published(params: Params) -> None:
-    """fan_in_normal draws linear weights from N(0, 1/sqrt(fan_in)), zeroes their biases, and leaves convolutions."""
+    """`fan_in_normal` draws linear weights from N(0, 1/sqrt(fan_in)), zeroes their biases, and keeps convolutions."""
     row = params.models["cnn_published"]
     network, plain = build(row.layers, row.init, seed=3), build(row.layers, seed=3)
     dense = network.get_submodule("dense1")
@@ -160,22 +160,22 @@ def test_published_weights_are_drawn_as_published(params: Params) -> None:
     assert torch.equal(network.state_dict()["conv1.weight"], plain.state_dict()["conv1.weight"])
 
 
-def test_the_seed_draws_the_weights(params: Params) -> None:
-    """The same seed gives the same weights, another seed others."""
+def test_the_seed_determines_the_weights(params: Params) -> None:
+    """The same seed gives the same weights, and another seed gives others."""
     layers = params.models["lenet5"].layers
     one, same, other = (build(layers, seed=seed).state_dict()["conv1.weight"] for seed in (1, 1, 2))
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
 
 
-def test_lenet5_1998_is_the_papers(params: Params) -> None:
-    """Every layer has the trainable parameters that section II.B states."""
+def test_lenet5_1998_has_the_papers_parameters(params: Params) -> None:
+    """Every layer has the number of trainable parameters that section II.B states."""
     rows = {row.name: row.parameters for row in summarise(params.models["lenet5_1998"].layers) if row.parameters}
     assert rows == {"c1": 156, "s2": 12, "c3": 1_516, "s4": 32, "c5": 48_120, "f6": 10_164}
 
 
-def test_lenet5_1998_connects_as_the_papers_table(params: Params) -> None:
-    """Each map of C3 sees the maps of S2 that table I marks."""
+def test_lenet5_1998_has_the_connections_of_the_papers_table(params: Params) -> None:
+    """Each map of C3 is connected to the maps of S2 that table I marks."""
     _, arguments = params.models["lenet5_1998"].layers["c3"]
     layer = PartialConv2d(6, **arguments)
     seen = [set(layer.sources[layer.targets == target].tolist()) for target in range(16)]
@@ -187,13 +187,13 @@ def test_lenet5_1998_connects_as_the_papers_table(params: Params) -> None:
 
 
 def test_lenet5_1998_pads_with_background(params: Params) -> None:
-    """The padding has the value that the background becomes."""
+    """The padding has the value of background pixels."""
     row = params.models["lenet5_1998"]
     assert row.layers["pad"] == ("ConstantPad2d", {"padding": 2, "value": row.pixels.black})
 
 
 def test_a_partial_convolution_is_the_sum_over_its_connections() -> None:
-    """Each map is the bias plus a one-map convolution for each map that it sees."""
+    """Each output map is the bias plus a single-map convolution for each connected input map."""
     layer = PartialConv2d(3, kernel_size=2, connections={"first": "01", "rest": "2 012"})
     maps = torch.rand(2, 3, 5, 5)
     single = [
@@ -204,7 +204,7 @@ def test_a_partial_convolution_is_the_sum_over_its_connections() -> None:
     assert torch.allclose(layer(maps), expected + layer.bias[:, None, None], atol=1e-6)
 
 
-def test_subsampling_weighs_the_sum_of_each_block() -> None:
+def test_subsampling_scales_the_sum_of_each_block() -> None:
     """Four pixels of 1, 2, 3 and 4 with coefficient 0.5 and bias 1 give 6."""
     layer = Subsampling(1, kernel_size=2)
     with torch.no_grad():
@@ -216,8 +216,8 @@ def test_subsampling_weighs_the_sum_of_each_block() -> None:
 @pytest.mark.parametrize(
     ("size", "dtype", "tolerance"), [(5, torch.float32, 1e-6), (4, torch.float32, 1e-6), (5, torch.bfloat16, 4e-3)]
 )
-def test_response_normalisation_is_torchs(size: int, dtype: torch.dtype, tolerance: float) -> None:
-    """The factor by which each value shrinks is that of torch.nn in double precision, and so are the gradients."""
+def test_response_normalisation_equals_plain_network(size: int, dtype: torch.dtype, tolerance: float) -> None:
+    """Factors and gradients equal torch.nn's in double precision, within the tolerance of the precision."""
     arguments: dict[str, Any] = {"size": size, "alpha": 0.1, "beta": 0.75, "k": 2.0}
     reference, layer = nn.LocalResponseNorm(**arguments), LocalResponseNorm(8, **arguments)
     maps = torch.rand(2, 8, 3, 3, generator=torch.Generator().manual_seed(0)) * 10 + 0.1
@@ -239,10 +239,10 @@ def test_response_normalisation_is_torchs(size: int, dtype: torch.dtype, toleran
     [{}, {"bias": False}, {"stride": 2}, {"padding": 1}, {"groups": 4}, {"kernel_size": 3, "padding": "same"}],
     ids=str,
 )
-def test_a_convolution_of_the_whole_input_is_torchs(arguments: dict[str, Any]) -> None:
-    """Values and gradients are torch.nn's, whether or not the kernel covers its input and takes the short way."""
+def test_a_convolution_of_the_whole_input_equals_plain_network(arguments: dict[str, Any]) -> None:
+    """Values and gradients equal torch.nn's, whether or not the kernel covers its input and the fast path is used."""
     everything = {"in_channels": 8, "out_channels": 12, "kernel_size": 4, **arguments}
-    same(nn.Conv2d(**everything), Conv2d(**everything), (2, 8, 4, 4))
+    assert_same(nn.Conv2d(**everything), Conv2d(**everything), (2, 8, 4, 4))
 
 
 @pytest.mark.parametrize(
@@ -259,11 +259,11 @@ def test_a_convolution_of_the_whole_input_is_torchs(arguments: dict[str, Any]) -
     ids=str,
 )
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_average_pooling_is_torchs(
+def test_average_pooling_equals_plain_network(
     arguments: dict[str, Any], shape: tuple[int, ...], memory_format: torch.memory_format
 ) -> None:
-    """Values and gradients are torch.nn's, whether or not blocks fill the maps and take the short way."""
-    same(nn.AvgPool2d(**arguments), AvgPool2d(**arguments), shape, memory_format)
+    """Values and gradients equal torch.nn's, whether or not blocks fill the maps and the fast path is used."""
+    assert_same(nn.AvgPool2d(**arguments), AvgPool2d(**arguments), shape, memory_format)
 
 
 @pytest.mark.parametrize("size", [2, 3, 5, 7, 14])
@@ -274,13 +274,13 @@ def test_average_pooling_in_bf16_has_no_bias(size: int) -> None:
     assert (means.double().mean() / maps.double().mean()).item() == pytest.approx(1, abs=2e-4)
 
 
-def same(
+def assert_same(
     reference: nn.Module,
     layer: nn.Module,
     shape: tuple[int, ...],
     memory_format: torch.memory_format = torch.contiguous_format,
 ) -> None:
-    """Compare two layers with the same weights: what they give and every gradient."""
+    """Check that two layers with the same weights have equal outputs and gradients."""
     layer.load_state_dict(reference.state_dict())
     maps = torch.rand(shape, generator=torch.Generator().manual_seed(0)).to(memory_format=memory_format)
     results = []
@@ -302,8 +302,8 @@ BODY = {
 HEAD: dict[str, tuple[str, dict[str, Any]]] = {"flatten": ("Flatten", {}), "logits": ("Linear", {"out_features": 10})}
 
 
-def test_a_residual_block_adds_what_it_was_given() -> None:
-    """Each repetition is its layers' result plus its input, through a 1x1 convolution where the shapes differ."""
+def test_a_residual_block_adds_its_input() -> None:
+    """Each repetition returns its layers' result plus its input, after a 1x1 convolution if the shapes differ."""
     network = build({"stage": ("Residual", {"layers": BODY, "repeat": 2}), **HEAD})
     stage = network.get_submodule("stage")
     state = stage.state_dict()
@@ -324,8 +324,8 @@ def test_a_residual_block_adds_what_it_was_given() -> None:
     torch.testing.assert_close(stage(given), maps)
 
 
-def test_a_residual_block_that_keeps_its_shape_has_no_weights_of_its_own() -> None:
-    """Where shapes agree the shortcut is the identity."""
+def test_a_residual_block_that_keeps_its_shape_has_no_shortcut_weights() -> None:
+    """If input and output have the same shape, the shortcut has no weights."""
     same_shape = {"conv1": {"Conv2d": {"out_channels": 1, "kernel_size": 3, "padding": 1}}}
     network = build({"stage": ("Residual", {"layers": same_shape, "repeat": 3}), **HEAD})
     assert count(network.get_submodule("stage")) == (3 * 10, 3 * 10)
@@ -334,7 +334,7 @@ def test_a_residual_block_that_keeps_its_shape_has_no_weights_of_its_own() -> No
 @pytest.mark.parametrize("p", [0.0, 0.1, 0.5])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
 def test_dropout_drops_its_share(p: float, memory_format: torch.memory_format) -> None:
-    """Each value is dropped with probability p, the others grow by 1/(1-p), and gradients do as the values."""
+    """Each value is dropped with probability p, the others are scaled by 1/(1-p), and so are the gradients."""
     torch.manual_seed(0)
     values = torch.ones(50, 20, 10, 10).to(memory_format=memory_format).requires_grad_()
     result = Dropout(p)(values)
@@ -348,8 +348,8 @@ def test_dropout_drops_its_share(p: float, memory_format: torch.memory_format) -
         assert share.item() == pytest.approx(1 - p, abs=5 * (p * (1 - p) / values_in) ** 0.5)
 
 
-def test_dropout_draws_anew_from_the_seed() -> None:
-    """Two masks differ, the same seed gives the same one, a neighbour says nothing of a value, evaluation keeps all."""
+def test_dropout_draws_a_new_mask_each_time() -> None:
+    """Masks differ, the same seed gives the same one, neighbours are independent, and evaluation drops nothing."""
     layer, values = Dropout(0.5), torch.ones(1000, 40)
     torch.manual_seed(1)
     first, second = layer(values), layer(values)
@@ -362,7 +362,7 @@ def test_dropout_draws_anew_from_the_seed() -> None:
     assert torch.equal(layer.eval()(values), values)
 
 
-def test_the_squashing_function_keeps_one() -> None:
+def test_the_squashing_function_keeps_plus_and_minus_one() -> None:
     """1.7159 tanh(2a/3) maps 1 to 1 and -1 to -1, which is why the paper chose its constants."""
     assert ScaledTanh()(torch.tensor([1.0, -1.0])).tolist() == pytest.approx([1.0, -1.0], abs=1e-4)
 
@@ -401,20 +401,23 @@ def test_codes_are_far_apart_and_the_nearest_wins() -> None:
             {"a": ("Flatten", {}), "b": ("MaxPool2d", {"kernel_size": 2})},
             "layers.b: MaxPool2d does not fit its input",
         ),
-        ({"a": ("Flatten", {})}, "layers.a gives (784,) values an image; the last must give 10."),
+        ({"a": ("Flatten", {})}, "layers.a has output shape (784,); the last must give 10 values."),
         ({"a": ("Linear", {"out_features": -1})}, "layers.a: Linear does not take"),
         ({"a": ("Dropout", {"p": 2})}, "layers.a: Dropout does not take"),
-        ({"a": ("PartialConv2d", {"kernel_size": 3, "connections": {"x": "7"}})}, "a map beyond the 1 there are"),
+        (
+            {"a": ("PartialConv2d", {"kernel_size": 3, "connections": {"x": "7"}})},
+            "there are 1, counted from 0",
+        ),
         ({"a": ("Residual", {})}, "layers.a.layers is None"),
         ({"a": ("Residual", {"layer": BODY})}, "layers.a: Residual has no argument 'layer': did you mean layers?"),
-        ({"a": ("Residual", {"layers": BODY, "repeat": 0})}, "layers.a: Residual repeats 0 times"),
+        ({"a": ("Residual", {"layers": BODY, "repeat": 0})}, "layers.a: repeat is 0"),
         ({"a": ("Residual", {"layers": {"A.b": "ReLU"}})}, "layers.a.layers.A.b is 'A.b': String should match"),
         ({"a": ("Residual", {"layers": {"b": "Conv2"}})}, "layers.a.layers.b: there is no layer 'Conv2'"),
         ({"a": ("Residual", {"layers": {"b": "Flatten"}})}, "layers.a: its layers turn (1, 28, 28) into (784,)"),
     ],
 )
-def test_impossible_layers_are_told(layers: dict[str, tuple[str, dict[str, object]]], expected: str) -> None:
-    """A layer that is unknown or does not fit is named, with what is wrong, in one sentence."""
+def test_impossible_layers_are_reported(layers: dict[str, tuple[str, dict[str, object]]], expected: str) -> None:
+    """A layer that is unknown or does not fit is reported, with what is wrong, in one sentence."""
     with torch.device("meta"), pytest.raises(FashionError) as caught:
         build(layers)
     assert expected in str(caught.value)
@@ -422,7 +425,7 @@ def test_impossible_layers_are_told(layers: dict[str, tuple[str, dict[str, objec
 
 
 def test_a_network_of_any_size_is_checked_without_memory() -> None:
-    """On the meta device a network of terabytes has its parameters counted."""
+    """On the meta device the parameters of a network of terabytes can be counted."""
     with torch.device("meta"):
         network = build(
             {

@@ -1,4 +1,4 @@
-"""Pages: whole in one file, true to the numbers, and fit for a phone."""
+"""Pages: complete in one file, with the right numbers, and readable on a phone."""
 
 import json
 import re
@@ -20,12 +20,12 @@ PYTHON = ROOT / ".venv-slow/bin/python"
     [(0, "0"), (999, "999"), (999.6, "1 k"), (44_426, "44.4 k"), (2_317_572_000_000, "2.32 T"), (10**22, "1e+04 E")],
 )
 def test_large_numbers_are_short(number: float, expected: str) -> None:
-    """Three digits and a unit say how large a number is."""
+    """A large number is written with three digits and a unit prefix."""
     assert short(number).replace("\N{NARROW NO-BREAK SPACE}", " ") == expected
 
 
 def test_fractions_are_percentages() -> None:
-    """A fraction is written with as many places as asked for."""
+    """A fraction is written as a percentage with the requested number of decimal places."""
     assert [percent(0.89321), percent(0.5, 1)] == ["89.32\N{NARROW NO-BREAK SPACE}%", "50.0\N{NARROW NO-BREAK SPACE}%"]
 
 
@@ -44,7 +44,7 @@ def row(key: str, accuracy: float, **published: float) -> dict[str, Any]:
     }
 
 
-# What a leaderboard shows besides its rows.
+# What a leaderboard shows in addition to its rows.
 BOARD: dict[str, Any] = {
     "dataset": "digits",
     "left_out": "",
@@ -56,7 +56,7 @@ BOARD: dict[str, Any] = {
 
 
 def test_the_leaderboard_shows_each_architecture() -> None:
-    """Names, accuracies, published numbers, seeds and equals stand in the page; what a name brings along is escaped."""
+    """The page shows names, accuracies, published numbers, seeds and ties, and escapes HTML in names."""
     rows = [row("<b>", 0.9012), row("cnn", 0.9336, test_accuracy=0.9166)]
     page = render("leaderboard.html", rows=rows, **BOARD)
     cells = [re.sub(r"<.*?>|\s", "", cell) for cell in re.findall(r"<td.*?</td>", page)]
@@ -65,17 +65,17 @@ def test_the_leaderboard_shows_each_architecture() -> None:
     assert cells == [*none, *full, "cnn", "b,c"]
 
 
-def test_a_leaderboard_claims_only_what_is_there() -> None:
-    """Without published numbers the title speaks of none, and where all differ no table is drawn."""
+def test_a_leaderboard_omits_what_is_not_there() -> None:
+    """Without published numbers the page does not mention them, and without ties it has no table of ties."""
     rows = [row("cnn", 0.9336)]
     page = render("leaderboard.html", rows=rows, **BOARD)
     assert "published numbers" not in page
-    assert "Every pair differs." in page
+    assert "All pairs differ significantly." in page
     assert page.count("<table>") == 1
 
 
-def test_results_stand_beside_what_was_published() -> None:
-    """Each claim is a line with its distance; the published recipe is judged by its interval; tables say changes."""
+def test_results_are_shown_next_to_published_ones() -> None:
+    """Each published figure has a row with its difference, and intervals decide whether a figure is reproduced."""
     rows = {
         "cnn": row("cnn", 0.9336, validation_accuracy=0.93, test_accuracy=0.9166),
         "cnn_published": row("cnn_published", 0.9203, test_accuracy=0.9166),
@@ -111,14 +111,14 @@ def test_results_stand_beside_what_was_published() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["report", "leaderboard"])
-def test_pages_are_well_in_a_browser(tmp_path: Path, name: str) -> None:
-    """On a phone and on a desk nothing reaches beyond the window, nothing is fetched, and the console is empty."""
+def test_pages_display_well_in_a_browser(tmp_path: Path, name: str) -> None:
+    """On a phone and on a desktop nothing overflows the window, nothing is fetched, and the console is empty."""
     if not PYTHON.is_file() or not shutil.which("chromium"):
         pytest.skip("make test-all with Debian's package chromium")
     page = ROOT / f"plots/{name}.html"
     done = subprocess.run(
         [PYTHON, ROOT / "tests/browser.py", page, tmp_path], check=True, capture_output=True, text=True
     )
-    wrong = json.loads(done.stdout)
-    asked = [url for url in wrong["requests"] if not url.startswith("data:")]
-    assert (wrong["overflow"], wrong["console"], asked) == ([0, 0, 0], [], [page.as_uri()] * 3)
+    problems = json.loads(done.stdout)
+    requested = [url for url in problems["requests"] if not url.startswith("data:")]
+    assert (problems["overflow"], problems["console"], requested) == ([0, 0, 0], [], [page.as_uri()] * 3)

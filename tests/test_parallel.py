@@ -1,4 +1,4 @@
-"""Several processes that train one network, as one does; and what happens when one of them dies."""
+"""Several processes train one network as a single process does, and all end when one of them dies."""
 
 import csv
 import re
@@ -23,7 +23,7 @@ FIGURES = ("train_loss", "train_accuracy", "validation_loss", "validation_accura
 
 @pytest.fixture(scope="module")
 def prepared(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A copy on `digits`, two epochs for each architecture, in fp32 and two processes of one lane."""
+    """A copy on `digits` with two epochs for each architecture, in fp32, with two processes of one lane."""
     workspace = checkout.copy(tmp_path_factory.mktemp("parallel") / "project")
     for old, new in {
         "dataset: fashion_mnist": "dataset: digits",
@@ -43,14 +43,14 @@ def workspace(prepared: Workspace, tmp_path: Path) -> Workspace:
 
 
 def epochs(workspace: Workspace, count: int) -> None:
-    """Set how long every architecture trains."""
+    """Set every architecture's number of epochs."""
     params = workspace.folder / "params.yaml"
     params.write_text(re.sub(r"epochs: \d+", f"epochs: {count}", params.read_text()))
     workspace.run(sys.executable, "-m", "stages", "check")
 
 
 def command(key: str) -> list[str]:
-    """Train an architecture."""
+    """The command that trains an architecture."""
     return [sys.executable, "-m", "stages", "train", key]
 
 
@@ -65,7 +65,7 @@ def trained(workspace: Workspace, key: str) -> dict[str, list[float]]:
 
 
 def begun(workspace: Workspace) -> tuple["subprocess.Popen[str]", list[psutil.Process]]:
-    """A training of lenet5 that has a checkpoint, and its processes in order."""
+    """Start a training of lenet5 and return it, once it has a checkpoint, with its processes in order."""
     process = workspace.running(*command("lenet5"), until=r"epoch +2/")
     children = psutil.Process(process.pid).children()
     return process, sorted(children, key=lambda child: int(child.environ()["RANK"]))
@@ -73,7 +73,7 @@ def begun(workspace: Workspace) -> tuple["subprocess.Popen[str]", list[psutil.Pr
 
 @pytest.mark.parametrize("key", ["lenet5", "cnn", "conv3_pool2_bn"])
 def test_two_processes_train_as_one(workspace: Workspace, key: str) -> None:
-    """Figures and weights are to the bit those of one process, with dropout and batch norm too."""
+    """Figures and weights equal those of one process to the bit, even with dropout and batch norm."""
     weights = workspace.folder / f"models/{key}.safetensors"
     two, content = trained(workspace, key), weights.read_bytes()
     workspace.replace("params.yaml", "processes: 2", "processes: 1")
@@ -82,7 +82,7 @@ def test_two_processes_train_as_one(workspace: Workspace, key: str) -> None:
 
 
 def test_two_machines_train_as_one(workspace: Workspace, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """With torchrun's variables set the same command on a second machine trains along, and writes nothing there."""
+    """With torchrun's variables set, the same command on a second machine joins the training and writes no weights."""
     expected = trained(workspace.copy(tmp_path / "one"), "lenet5")
     workspace.replace("params.yaml", "processes: 2", "processes: 1")
     other = workspace.copy(tmp_path / "other")
@@ -100,7 +100,7 @@ def test_two_machines_train_as_one(workspace: Workspace, monkeypatch: pytest.Mon
 
 
 def test_lanes_that_cannot_be_shared_are_reported(workspace: Workspace) -> None:
-    """Where the lanes do not divide by the processes one sentence says so."""
+    """If the lanes cannot be divided equally among the processes, one sentence reports it."""
     workspace.replace("params.yaml", "processes: 2", "processes: 3")
     output = workspace.run(*command("lenet5"), fails=True)
     assert output.splitlines()[-1] == "error: 3 processes cannot share 2 lanes: make gpu.lanes a multiple of 3."
@@ -109,28 +109,28 @@ def test_lanes_that_cannot_be_shared_are_reported(workspace: Workspace) -> None:
 
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])
 def test_a_killed_process_ends_all_and_the_training_resumes(workspace: Workspace, tmp_path: Path, rank: int) -> None:
-    """One sentence says which one was killed, and the same command ends as if nothing had been."""
+    """One sentence names the killed process, and the same command resumes and ends with the same bytes."""
     epochs(workspace, 60)
-    whole = workspace.copy(tmp_path / "whole")
+    uninterrupted = workspace.copy(tmp_path / "uninterrupted")
     process, workers = begun(workspace)
     workers[rank].kill()
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
-    told = f"error: process {rank} was killed; the same command resumes from the last checkpoint."
-    assert output.splitlines()[-1] == told
+    expected = f"error: process {rank} was killed; the same command resumes from the last checkpoint."
+    assert output.splitlines()[-1] == expected
     assert "Traceback" not in output
     assert "resumes after epoch" in workspace.run(*command("lenet5"))
-    whole.run(*command("lenet5"))
+    uninterrupted.run(*command("lenet5"))
     weights = "models/lenet5.safetensors"
-    assert (workspace.folder / weights).read_bytes() == (whole.folder / weights).read_bytes()
+    assert (workspace.folder / weights).read_bytes() == (uninterrupted.folder / weights).read_bytes()
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT], ids=lambda told: str(told.name))
-def test_all_end_when_asked(workspace: Workspace, told: signal.Signals) -> None:
-    """Ctrl-C and SIGTERM end every process, with one sentence."""
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT], ids=lambda sent: str(sent.name))
+def test_all_processes_end_on_a_signal(workspace: Workspace, sent: signal.Signals) -> None:
+    """Ctrl-C and SIGTERM end every process, and one sentence reports it."""
     epochs(workspace, 60)
     process, workers = begun(workspace)
-    process.send_signal(told)
+    process.send_signal(sent)
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 1
     assert re.fullmatch(
@@ -141,8 +141,8 @@ def test_all_end_when_asked(workspace: Workspace, told: signal.Signals) -> None:
     assert not any(worker.is_running() for worker in workers)
 
 
-def test_nothing_trains_on_without_its_launcher(workspace: Workspace) -> None:
-    """When the process that started them is killed the others end."""
+def test_processes_end_when_their_launcher_is_killed(workspace: Workspace) -> None:
+    """If the process that started the others is killed, they end and write no weights."""
     epochs(workspace, 60)
     process, workers = begun(workspace)
     process.kill()
@@ -151,8 +151,8 @@ def test_nothing_trains_on_without_its_launcher(workspace: Workspace) -> None:
     assert not (workspace.folder / "models/lenet5.safetensors").exists()
 
 
-def test_an_order_to_end_is_not_lost_in_a_finalizer(workspace: Workspace) -> None:
-    """Where SIGTERM comes while an object is finalized the process ends all the same, and prints no traceback."""
+def test_a_signal_during_a_finalizer_is_not_lost(workspace: Workspace) -> None:
+    """A SIGTERM that arrives while an object is finalized still ends the process, without a traceback."""
     program = """
 import os, signal, time
 from fashion.running.lifetime import end_when_asked

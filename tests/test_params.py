@@ -1,4 +1,4 @@
-"""params.yaml: what it may say, what people are told when it is wrong, and how -S changes it."""
+"""params.yaml: what is valid, how mistakes are reported, and how -S changes it."""
 
 import re
 from pathlib import Path
@@ -15,8 +15,8 @@ from tests.conftest import ROOT
 TEXT = (ROOT / "params.yaml").read_text()
 
 
-def told(tmp_path: Path, old: str, new: str) -> str:
-    """What people are told of params.yaml after a change."""
+def message_after(tmp_path: Path, old: str, new: str) -> str:
+    """The message about params.yaml after a change."""
     path = tmp_path / "params.yaml"
     assert old in TEXT
     path.write_text(TEXT.replace(old, new, 1))
@@ -75,8 +75,12 @@ def told(tmp_path: Path, old: str, new: str) -> str:
         ("lenet5-1: {model: lenet5", "lenet5-1: {model: lenet", "repeats.lenet5-1.model names 'lenet', which does not"),
         ("lenet5-1: {model", "lenet5-6: {model", "repeats.lenet5-6 must be called lenet5-1, after its model and seed."),
         ("like: fcnn", "like: fcn", "models.fcnn_published.like names 'fcn', which does not exist: did you mean fcnn?"),
-        ("like: cnn", "like: fcnn_published", "models.cnn_published.like names 'fcnn_published', which is itself like"),
-        ("like: fcnn", "like: fcnn_published", "models.fcnn_published.like names 'fcnn_published', which is itself"),
+        (
+            "like: cnn",
+            "like: fcnn_published",
+            "models.cnn_published.like names 'fcnn_published', which itself has",
+        ),
+        ("like: fcnn", "like: fcnn_published", "models.fcnn_published.like names 'fcnn_published', which itself"),
         ("like: fcnn", "like: [cnn]", "models.fcnn_published.like names ['cnn'], which does not exist: "),
         ("model: lenet5", "model: [", ", line 10, is not YAML: "),
         ("seed: 0", "seed: 0\nseed: 1", ", line 9, is not YAML: "),
@@ -84,34 +88,34 @@ def told(tmp_path: Path, old: str, new: str) -> str:
         (TEXT, "models: 3\ntrain: {}\n", "model is missing."),
     ],
 )
-def test_a_wrong_setting_is_told_in_one_sentence(tmp_path: Path, old: str, new: str, expected: str) -> None:
-    """One line names the key or the line, what would be right, and the way back."""
-    message = told(tmp_path, old, new)
+def test_a_wrong_setting_is_reported_in_one_sentence(tmp_path: Path, old: str, new: str, expected: str) -> None:
+    """One line names the key or the line, what would be right, and how to undo the change."""
+    message = message_after(tmp_path, old, new)
     assert message.startswith(f"params.yaml{expected}" if "YAML" in expected else f"params.yaml: {expected}")
     assert message.endswith("git restore params.yaml")
     assert "\n" not in message
 
 
-def test_the_settings_are_right(params: Params) -> None:
-    """The committed file is valid, every name in it refers to something, and all architectures are there."""
+def test_the_committed_settings_are_valid(params: Params) -> None:
+    """The committed file is valid and has at least 15 architectures."""
     assert len(params.models) >= 15
 
 
-def test_a_missing_file_is_told(tmp_path: Path) -> None:
-    """Without params.yaml one is told where to be."""
+def test_a_missing_file_is_reported(tmp_path: Path) -> None:
+    """Without params.yaml the message says where to run the command."""
     with pytest.raises(FashionError, match="run the command in the project's root"):
         Params.load(tmp_path / "params.yaml")
 
 
 def test_an_architecture_overrides_the_common_recipe(params: Params) -> None:
-    """A row's own `train` is laid over the common one, key by key, at every depth."""
+    """A row's own `train` overrides the common one, key by key, at every depth."""
     recipe = params.models["alexnet"].train
     assert (recipe.learning_rate, recipe.batch_size) == (0.0005, 128)
     assert recipe.augment.model_dump() == {"flip": True, "shift": 1, "erase": 0}
 
 
-def test_a_row_like_another_states_what_differs(tmp_path: Path) -> None:
-    """A row has the settings of the one that it is like, but for its own, and its layers replace the other's."""
+def test_a_row_like_another_inherits_its_settings(tmp_path: Path) -> None:
+    """A row inherits the settings of the row it is like, except for its own, and its layers replace the other's."""
     path = tmp_path / "params.yaml"
     rows = "  one: {like: champion, train: {epochs: 2}}\n  two: {like: champion, layers: {flatten: Flatten}}\n"
     path.write_text(TEXT.replace("\nmodels:\n", f"\nmodels:\n{rows}", 1))
@@ -123,16 +127,16 @@ def test_a_row_like_another_states_what_differs(tmp_path: Path) -> None:
     assert list(models["one"].layers) == list(champion.layers)
 
 
-def test_published_numbers_belong_to_fashion_mnist(params: Params) -> None:
-    """On another data set no published number is compared with."""
+def test_published_numbers_apply_only_to_fashion_mnist(params: Params) -> None:
+    """On another data set there are no published numbers to compare with."""
     assert params.claims("lenet5") == {"test_accuracy": 0.883}
     assert params.claims("lenet5_1998") == {}
     other = params.model_copy(update={"data": params.data.model_copy(update={"dataset": "mnist"})})
     assert other.claims("lenet5") == {}
 
 
-def test_a_change_that_changes_nothing_leaves_the_file_as_it_is(tmp_path: Path) -> None:
-    """DVC's reader and writer give back the very bytes, so that -S never reformats the file."""
+def test_writing_the_file_without_a_change_keeps_its_bytes(tmp_path: Path) -> None:
+    """DVC's reader and writer reproduce the file exactly, so that -S never reformats it."""
     path = tmp_path / "params.yaml"
     path.write_text(TEXT)
     with modify_yaml(path):
@@ -152,7 +156,7 @@ def test_a_change_that_changes_nothing_leaves_the_file_as_it_is(tmp_path: Path) 
     ],
 )
 def test_one_override_changes_one_line(tmp_path: Path, keys: list[str], value: object) -> None:
-    """What -S model=alexnet does to the file is one changed line."""
+    """Setting one value, as -S model=alexnet does, changes one line of the file."""
     path = tmp_path / "params.yaml"
     path.write_text(TEXT)
     with modify_yaml(path) as content:

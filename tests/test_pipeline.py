@@ -1,4 +1,4 @@
-"""The project's own rules: what a stage depends on, who imports whom, what a command says of itself."""
+"""The project's own rules: what stages depend on, which modules import which, and what commands' help contains."""
 
 import ast
 import re
@@ -38,13 +38,13 @@ def flat(entries: list[Any]) -> list[str]:
 
 
 def command(name: str) -> str:
-    """The command of python -m stages that a stage runs."""
+    """The command of `python -m stages` that a stage runs."""
     return str(STAGES[name]["cmd"].split()[3])
 
 
 @pytest.mark.parametrize("name", STAGES)
 def test_a_stage_depends_on_its_code_through_check(name: str) -> None:
-    """No stage but check lists modules; each depends on the fingerprint of its command, or on a description with it."""
+    """No stage lists modules; check depends on fashion/, others on their fingerprint or on a description with it."""
     deps = set(STAGES[name]["deps"])
     assert not any(path.endswith(".py") for path in deps)
     code = {"check": "fashion", "train": "data/inputs/train/${key}.json"}
@@ -53,25 +53,25 @@ def test_a_stage_depends_on_its_code_through_check(name: str) -> None:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_lists_of_a_stage_are_sorted(name: str) -> None:
-    """Sorted deps, params and outs show at a glance what is there."""
+    """The deps and the params of every stage are sorted."""
     for key in ("deps", "params"):
         assert flat(STAGES[name].get(key, [])) == sorted(flat(STAGES[name].get(key, [])))
 
 
-def test_where_a_training_runs_changes_no_result() -> None:
+def test_where_a_training_runs_is_not_a_setting_of_a_stage() -> None:
     """Neither a stage nor a description has the device or the number of processes among its settings."""
     params = {param for row in STAGES.values() for param in flat(row.get("params", []))}
     assert not any(param.startswith("gpu") for param in params)
     assert not Description.model_fields["gpu"].annotation.model_fields.keys() & {"device", "processes"}  # type: ignore[union-attr] # a class
 
 
-def test_metrics_are_the_report_alone() -> None:
-    """`dvc metrics` shows one file."""
+def test_the_report_is_the_only_metrics_file() -> None:
+    """`dvc metrics` shows only the report."""
     assert [path for row in STAGES.values() for path in flat(row.get("metrics", []))] == ["metrics/report.json"]
 
 
 def test_a_stage_is_a_file_and_a_command() -> None:
-    """Files in stages/ and commands have the names of the stages; a repeat runs the commands of a first training."""
+    """Each file in stages/ has a command and a stage of its name, and repeats run the commands of first trainings."""
     files = {path.stem for path in ROOT.glob("stages/*.py")} - {"__init__", "__main__"}
     assert files == {command.callback.__name__ for command in stages.registered_commands if command.callback}
     assert {name: command(name) for name in STAGES} == {
@@ -83,7 +83,7 @@ def test_a_stage_is_a_file_and_a_command() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_run_one_way(path: Path) -> None:
-    """The library imports neither stages nor tools nor what drives them; a stage imports no other stage."""
+    """The library imports neither its callers nor Typer or DVC; only `__main__.py` files import stages and tools."""
     folder = path.relative_to(ROOT).parts[0]
     tops = {name.split(".")[0] for name in imported(path)}
     if folder == "fashion":
@@ -92,7 +92,7 @@ def test_imports_run_one_way(path: Path) -> None:
         assert not tops & {"stages", "tools"}
 
 
-# Each imports those before it; those in one line do not import each other.
+# Each package may import those above it; packages on one line do not import each other.
 ORDER = [
     {"errors"},
     {"files", "threads"},
@@ -108,7 +108,7 @@ ORDER = [
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_the_packages_of_the_library_are_ordered(path: Path) -> None:
-    """A package of the library imports itself and those before it, and every package has its place."""
+    """A package of the library imports only itself and packages before it, and every package has a place."""
     if path.is_relative_to(ROOT / "fashion") and path != ROOT / "fashion/__init__.py":
         ranks = {name: rank for rank, names in enumerate(ORDER) for name in names}
         own = path.relative_to(ROOT / "fashion").with_suffix("").parts[0]
@@ -124,25 +124,25 @@ def test_functions_are_short(path: Path) -> None:
 
 
 def python(code: str) -> str:
-    """What a fresh interpreter prints."""
+    """What a new interpreter prints when it runs this code."""
     return subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True).stdout
 
 
 def test_imports_are_silent() -> None:
-    """Importing any module prints nothing; the peers of the benchmarks are not installed here."""
+    """Importing any module prints nothing, apart from the benchmarks' peers, which are not installed here."""
     paths = [path for path in MODULES if not path.name.startswith("peer_")]
     assert python(f"import {', '.join('.'.join(path.relative_to(ROOT).with_suffix('').parts) for path in paths)}") == ""
 
 
-def test_help_is_light() -> None:
-    """The command lines load neither torch nor pandas, nor matplotlib."""
+def test_help_loads_no_large_packages() -> None:
+    """The command lines load neither torch, pandas nor matplotlib."""
     code = "import sys, benchmarks.__main__, stages.__main__, tools.__main__; print(*sys.modules)"
     assert not {"torch", "pandas", "matplotlib"} & set(python(code).split())
 
 
 @pytest.mark.parametrize("app", [benchmarks, stages, tools], ids=["benchmarks", "stages", "tools"])
 def test_every_command_shows_an_example(app: Any) -> None:
-    """A command's help is one sentence, and below it a command line to copy."""
+    """A command's help is one sentence, followed by a command line to copy."""
     for command in app.registered_commands:
         first, *_ = command.callback.__doc__.split("\n\n")
         assert re.fullmatch(r"[A-Z][^\n]*\.", first.strip()), first

@@ -1,4 +1,4 @@
-"""python -m tools predict: what it says of pictures, and of what is none."""
+"""python -m tools predict: predictions for pictures, and errors for anything else."""
 
 import json
 import os
@@ -26,7 +26,7 @@ def test_part(inside: Path) -> Part:
 
 
 def probabilities(images: Any) -> Any:
-    """What the folder's network says of images, in double precision, by torch alone."""
+    """The predictions of the folder's network for images, in double precision, by torch alone."""
     network, row, _ = load(WEIGHTS)
     black, white = row.architecture.pixels.black, row.architecture.pixels.white
     inputs = black + torch.tensor(images)[:, None].double() / 255 * (white - black)
@@ -40,8 +40,8 @@ def written(folder: Path, images: Any, *names: str) -> None:
         (folder / name).write_bytes(png(image))
 
 
-def test_tiles_are_predicted_as_the_network_says(test_part: Part, tool: Tool) -> None:
-    """Each file of a folder has its classes in falling order, with labels, names and the network's probabilities."""
+def test_tiles_get_the_networks_probabilities(test_part: Part, tool: Tool) -> None:
+    """Each file of a folder has its classes in descending order, with labels, names and the network's probabilities."""
     count = 250
     written(Path("tiles"), test_part.images, *(f"{number:03}.png" for number in range(count)))
     code, output, errors = tool("predict", "tiles", "--json", "--top", "10")
@@ -58,7 +58,7 @@ def test_tiles_are_predicted_as_the_network_says(test_part: Part, tool: Tool) ->
 
 
 def test_a_photo_is_predicted_as_its_tile(test_part: Part, tool: Tool) -> None:
-    """A picture of any size and ground counts as what it is prepared to."""
+    """A picture of any size and background gets the prediction of the tile that is prepared from it."""
     large = np.pad(np.kron(255 - test_part.images[0], np.ones((9, 9), np.uint8)), 40, constant_values=255)
     Image.fromarray(large).convert("RGB").save("photo.webp", lossless=True)
     _, output, _ = tool("predict", "photo.webp", "--json", "--top", "1")
@@ -68,8 +68,8 @@ def test_a_photo_is_predicted_as_its_tile(test_part: Part, tool: Tool) -> None:
     assert one["probability"] == pytest.approx(wanted.max(), abs=2e-6)
 
 
-def test_the_table_says_the_same(test_part: Part, tool: Tool) -> None:
-    """Without --json each file is a line, its classes with their probabilities beside it, in the order of the words."""
+def test_the_table_shows_the_same(test_part: Part, tool: Tool) -> None:
+    """Without --json each file has a line with its classes and probabilities, in the order of the arguments."""
     written(Path(), test_part.images, "b.png", "a.png")
     code, output, _ = tool("predict", "b.png", "a.png", "--model", "lenet5", "--top", "2")
     _, *lines = output.splitlines()
@@ -81,8 +81,8 @@ def test_the_table_says_the_same(test_part: Part, tool: Tool) -> None:
     assert code == 0
 
 
-def test_what_cannot_be_read_is_told_below_the_others(test_part: Part, tool: Tool) -> None:
-    """Broken and missing files are a sentence each, the others are shown all the same, and the exit code is 1."""
+def test_what_cannot_be_read_is_reported_after_the_others(test_part: Part, tool: Tool) -> None:
+    """Damaged and missing files are reported in a sentence each, the others are still shown, and the exit code is 1."""
     written(Path("mixed"), test_part.images, "a.png", "m.png", "z.png")
     Path("mixed/m.png").write_bytes(b"")
     code, output, errors = tool("predict", "mixed", "nowhere.png", "--json")
@@ -94,14 +94,14 @@ def test_what_cannot_be_read_is_told_below_the_others(test_part: Part, tool: Too
 
 
 def test_without_any_picture_there_is_an_empty_list(inside: Path, tool: Tool) -> None:
-    """Where nothing can be read the JSON is still JSON, and the table is not there."""
+    """If nothing can be read, the JSON is an empty list, and there is no table."""
     (inside / "empty").mkdir()
     assert tool("predict", "empty", "--json")[:2] == (1, "[]\n")
     assert tool("predict", "empty") == (1, "", "error: empty is a folder without images.\n")
 
 
 def test_prepared_pictures_are_saved(test_part: Part, tool: Tool) -> None:
-    """--save writes what the network sees, numbered in the table's order, and touches no photo, not even beside it."""
+    """--save writes what the network sees, numbered in the table's order, and replaces no photo in the same folder."""
     for folder in ("one", "two"):
         written(Path(folder), 255 - test_part.images, "same.png")
     photo = Path("one/same.png").read_bytes()
@@ -123,7 +123,7 @@ def test_prepared_pictures_are_saved(test_part: Part, tool: Tool) -> None:
 )
 @pytest.mark.parametrize("content", ["tile", "nothing"])
 def test_any_name_can_be_shown(test_part: Part, tool: Tool, name: bytes, shown: str, content: str) -> None:
-    """Names that are no text, hold markup or steer terminals are shown in one line each, and exactly in JSON."""
+    """Names with invalid text, markup or control characters are shown in one line each, and exactly in JSON."""
     Path(os.fsdecode(name)).write_bytes(png(test_part.images[0]) if content == "tile" else b"")
     code, output, errors = tool("predict", os.fsdecode(name))
     assert code == (content == "nothing")
@@ -133,8 +133,8 @@ def test_any_name_can_be_shown(test_part: Part, tool: Tool, name: bytes, shown: 
     assert [row["file"] for row in json.loads(output)] == ([os.fsdecode(name)] if content == "tile" else [])
 
 
-def test_missing_weights_are_told(inside: Path, tool: Tool) -> None:
-    """Without weights one is told how to get them."""
+def test_missing_weights_are_reported(inside: Path, tool: Tool) -> None:
+    """Without weights the message says how to get them."""
     (inside / "shirt.png").touch()
     expected = (
         "error: models/alexnet.safetensors is not here: "
@@ -144,8 +144,8 @@ def test_missing_weights_are_told(inside: Path, tool: Tool) -> None:
 
 
 @pytest.mark.parametrize("classes", [None, ["a"], [1] * 10, "0123456789", {"a": 1}])
-def test_weights_that_name_no_classes_are_told(test_part: Part, tool: Tool, classes: object) -> None:
-    """The names come from the weights' own description; without ten of them there is no prediction."""
+def test_weights_without_class_names_are_reported(test_part: Part, tool: Tool, classes: object) -> None:
+    """If the weights' header does not name ten classes, there is no prediction."""
     tensors, header = weights.read(WEIGHTS)
     WEIGHTS.write_bytes(weights.dumps(tensors, header | {"classes": classes}))
     written(Path(), test_part.images, "tile.png")
@@ -154,8 +154,8 @@ def test_weights_that_name_no_classes_are_told(test_part: Part, tool: Tool, clas
     assert errors == "error: models/lenet5.safetensors does not name its 10 classes: train it again."
 
 
-def test_weights_that_are_no_numbers_are_told(test_part: Part, tool: Tool) -> None:
-    """Weights that hold NaN predict nothing."""
+def test_weights_with_nan_are_reported(test_part: Part, tool: Tool) -> None:
+    """If weights contain NaN, there is no prediction."""
     tensors, header = weights.read(WEIGHTS)
     tensors["conv1.bias"][0] = float("nan")
     WEIGHTS.write_bytes(weights.dumps(tensors, header))

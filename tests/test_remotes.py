@@ -1,4 +1,4 @@
-"""What a team shares: real dvc against an S3 server and a read-only web server on loopback."""
+"""What a team shares: real DVC with an S3 server and a read-only web server on loopback."""
 
 import socket
 import subprocess
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of an S3 server with a bucket called `team`, whose credentials are in the environment."""
+    """The URL of an S3 server with a bucket called `team`, whose credentials are in the environment."""
     if not MOTO.is_file():
         pytest.skip("the S3 server is not installed: make test-all")
     with socket.socket() as probe:
@@ -60,28 +60,28 @@ def origin(checkout: Workspace, s3: str, tmp_path_factory: pytest.TempPathFactor
 
 
 def clone(origin: Workspace, folder: Path) -> Workspace:
-    """A clone as another machine would have it."""
+    """A clone, as on another machine."""
     origin.run("git", "clone", "--quiet", str(origin.folder), str(folder))
     return Workspace(folder)
 
 
 def results(workspace: Workspace) -> dict[str, bytes]:
-    """All that a run leaves: locks, metrics, pictures, weights."""
+    """All files that a run writes: locks, metrics, pictures, weights."""
     patterns = ("dvc.lock", "models/*", "metrics/**/*", "plots/*", "docs/*")
     files = [file for pattern in patterns for file in workspace.folder.glob(pattern) if file.is_file()]
     return {str(file.relative_to(workspace.folder)): file.read_bytes() for file in files}
 
 
 def kill(process: "subprocess.Popen[str]") -> str:
-    """Kill a process and all that it has started, as the loss of a machine does; what it said since."""
+    """Kill a process and all that it has started, as the loss of a machine does; return its remaining output."""
     parent = psutil.Process(process.pid)
     for one in [*parent.children(recursive=True), parent]:
         one.kill()
     return process.communicate()[0]
 
 
-def test_many_machines_equal_one(origin: Workspace, tmp_path: Path) -> None:
-    """Three workers at once, one killed and restarted, and a head that trains nothing, make what one machine makes."""
+def test_many_machines_equal_one_and_a_killed_one_resumes(origin: Workspace, tmp_path: Path) -> None:
+    """Three workers at once, one of them killed and resumed, and a head that trains nothing equal a single machine."""
     workers = {key: clone(origin, tmp_path / key) for key in KEYS}
     work = {key: ("tools/fan_out.sh", "worker", f"evaluate@{key}") for key in KEYS}
     lost = workers["cnn"].running(*work["cnn"], until="epoch +3/")
@@ -106,11 +106,11 @@ def test_many_machines_equal_one(origin: Workspace, tmp_path: Path) -> None:
 
 
 def test_a_head_without_a_remote_trains_nothing(origin: Workspace, tmp_path: Path) -> None:
-    """Where there is no remote to meet in, the head says so instead of training everything by itself."""
+    """Without a remote to meet in, the head reports this and trains nothing."""
     head = clone(origin, tmp_path / "head")
     head.run("dvc", "remote", "remove", "team")
     output = head.run("tools/fan_out.sh", "head", fails=True)
-    assert "error: DVC has no default remote to meet in" in output
+    assert "error: DVC has no default remote" in output
     assert ran(output) == []
 
 
@@ -126,7 +126,7 @@ def shared(origin: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Works
 
 @pytest.mark.parametrize("command", ["pull -d report", "pull models/lenet5.safetensors", "repro --pull"])
 def test_a_clone_gets_the_chosen_model_without_training(shared: Workspace, tmp_path: Path, command: str) -> None:
-    """With the remote alone a new clone has the trained weights, and nothing is left to run."""
+    """With only the remote, a new clone gets the trained weights, and nothing is left to run."""
     other = clone(shared, tmp_path / "other")
     assert other.stages(*command.split()) == []
     assert other.stages("repro", "--pull") == []
@@ -136,7 +136,7 @@ def test_a_clone_gets_the_chosen_model_without_training(shared: Workspace, tmp_p
 
 
 def test_a_version_of_the_model_is_fetched_by_its_name(shared: Workspace, tmp_path: Path) -> None:
-    """A tag registers the chosen model, and `dvc artifacts get` brings those weights from the repository's address."""
+    """A tag registers the chosen model, and `dvc artifacts get` fetches its weights from the repository's path."""
     shared.run("git", "tag", "--annotate", "classifier@v1.0.0", "--message", "LeNet-5")
     target = tmp_path / "classifier.safetensors"
     command = ("dvc", "artifacts", "get", str(shared.folder), "classifier", "--rev", "v1.0.0", "--out", str(target))
@@ -145,7 +145,7 @@ def test_a_version_of_the_model_is_fetched_by_its_name(shared: Workspace, tmp_pa
 
 
 def test_a_web_server_is_enough_to_read(shared: Workspace, tmp_path: Path) -> None:
-    """A copy of the remote that any web server offers, read-only, gives a new clone the chosen model."""
+    """A copy of the remote on a read-only web server gives a new clone the chosen model."""
     other = clone(shared, tmp_path / "other")
     (tmp_path / "copy").mkdir()
     shared.run("dvc", "remote", "add", "--local", "copy", str(tmp_path / "copy"))
@@ -157,7 +157,7 @@ def test_a_web_server_is_enough_to_read(shared: Workspace, tmp_path: Path) -> No
     assert other.run("git", "status", "--porcelain") == ""
 
 
-@pytest.mark.parametrize("words", [[], ["worker"], ["nobody"], ["head", "lenet5"]], ids=str)
-def test_the_script_says_how_it_is_used(origin: Workspace, words: list[str]) -> None:
-    """Other words than those that it knows end it with a sentence that does."""
-    assert "for example: worker evaluate@lenet5" in origin.run("tools/fan_out.sh", *words, fails=True)
+@pytest.mark.parametrize("arguments", [[], ["worker"], ["nobody"], ["head", "lenet5"]], ids=str)
+def test_wrong_arguments_of_the_script_show_its_usage(origin: Workspace, arguments: list[str]) -> None:
+    """The script ends with its usage if its arguments are wrong."""
+    assert "for example: worker evaluate@lenet5" in origin.run("tools/fan_out.sh", *arguments, fails=True)

@@ -1,4 +1,4 @@
-"""The pipeline once, as a new user runs it: real dvc in a copy of the project, on `digits`."""
+"""The pipeline once, as a new user runs it: real DVC in a copy of the project, on `digits`."""
 
 import csv
 import json
@@ -24,7 +24,7 @@ def built(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tupl
 
 
 def test_repro_builds_the_chosen_model_and_nothing_else(built: tuple[Workspace, list[str]]) -> None:
-    """`dvc repro` runs the shared stages and the chain of lenet5."""
+    """`dvc repro` runs the shared stages and the stages of lenet5."""
     workspace, ran = built
     assert ran == ["check", "download", "evaluate@lenet5", "report", "samples", "split", "train@lenet5"]
     report = workspace.json("metrics/report.json")
@@ -34,32 +34,32 @@ def test_repro_builds_the_chosen_model_and_nothing_else(built: tuple[Workspace, 
 
 
 def test_the_page_shows_everything_and_fetches_nothing(built: tuple[Workspace, list[str]]) -> None:
-    """The report's page has its accuracy, each layer, class and setting, and no address but those inside it."""
+    """The report's page shows its accuracy, layers, classes and settings, and links to nothing outside it."""
     workspace, _ = built
     page = (workspace.folder / "plots/report.html").read_text()
     scores = workspace.json("metrics/evaluate/lenet5.json")
-    words = [
+    expected = [
         percent(scores["test"]["accuracy"]),
         "44,426",
         "conv1.weight",
         "hardware.precision",
         "dvc exp run -S model=lenet5",
     ]
-    words += [layer["name"] for layer in scores["layers"]] + [row["class"] for row in scores["classes"]]
-    words += ["<td>hardware.channels_last</td><td>true</td>"]
-    assert [word for word in words if word not in page] == []
+    expected += [layer["name"] for layer in scores["layers"]] + [row["class"] for row in scores["classes"]]
+    expected += ["<td>hardware.channels_last</td><td>true</td>"]
+    assert [text for text in expected if text not in page] == []
     assert re.findall(r"(?:src|href)=\"(?!data:|#)[^\"]*", page) == []
 
 
 def test_repro_again_runs_nothing_and_leaves_git_clean(built: tuple[Workspace, list[str]]) -> None:
-    """A second `dvc repro` computes nothing, and git has everything that it must hold."""
+    """A second `dvc repro` runs no stage, and git has nothing left to commit."""
     workspace, _ = built
     assert workspace.stages("repro") == []
     assert workspace.run("git", "status", "--porcelain") == ""
 
 
 def test_git_alone_shows_results(built: tuple[Workspace, list[str]], tmp_path: Path) -> None:
-    """A clone without a cache has the plots and metrics of a commit, and nothing in it is stale."""
+    """A clone without a cache shows the plots and metrics of a commit, and none of its stages is stale."""
     clone = built[0].clone(tmp_path / "clone")
     assert "lenet5" in clone.run("dvc", "metrics", "show")
     plots = json.loads(clone.run("dvc", "plots", "show", "--json"))["data"]
@@ -68,12 +68,12 @@ def test_git_alone_shows_results(built: tuple[Workspace, list[str]], tmp_path: P
 
 
 def test_a_killed_repro_resumes(built: tuple[Workspace, list[str]], tmp_path: Path) -> None:
-    """If dvc is killed its training ends too, and the same command resumes it and ends in the same bytes."""
+    """If dvc is killed, its training ends too, and the same command resumes it and ends with the same bytes."""
     workspace = built[0].copy(tmp_path / "project")
     workspace.epochs("lenet5", 20)
     workspace.run("dvc", "repro", "check")
-    whole = workspace.copy(tmp_path / "whole")
-    whole.run("dvc", "repro", "models/dvc.yaml:train@lenet5")
+    uninterrupted = workspace.copy(tmp_path / "uninterrupted")
+    uninterrupted.run("dvc", "repro", "models/dvc.yaml:train@lenet5")
     command = ("dvc", "repro", "models/dvc.yaml:train@lenet5")
     process = workspace.running(*command, until=r"epoch +2/")
     training = next(child for child in psutil.Process(process.pid).children(True) if "train" in child.cmdline())
@@ -81,7 +81,7 @@ def test_a_killed_repro_resumes(built: tuple[Workspace, list[str]], tmp_path: Pa
     process.communicate(timeout=60)
     training.wait(timeout=60)
     assert "lenet5: resumes after epoch" in workspace.run(*command)
-    assert (workspace.folder / "models/dvc.lock").read_text() == (whole.folder / "models/dvc.lock").read_text()
+    assert (workspace.folder / "models/dvc.lock").read_text() == (uninterrupted.folder / "models/dvc.lock").read_text()
 
 
 def test_wrong_settings_are_reported(built: tuple[Workspace, list[str]], tmp_path: Path) -> None:

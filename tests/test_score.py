@@ -1,4 +1,4 @@
-"""python -m tools score: what weights from anywhere are worth, and what is none."""
+"""python -m tools score: scores of weights from any source, and errors for anything else."""
 
 import json
 import os
@@ -25,15 +25,15 @@ STATE = dict[str, torch.Tensor]
 
 
 def scored(tool: Tool, file: str | Path) -> dict[str, Any]:
-    """What the tool says of a file, which is one of lenet5."""
+    """The tool's scores of a file with weights of lenet5."""
     code, output, errors = tool("score", str(file), "--model", "lenet5", "--json")
     assert (code, errors) == (0, "")
     result: dict[str, Any] = json.loads(output)
     return result
 
 
-def test_scores_are_scikit_learns(inside: Path, tool: Tool) -> None:
-    """Accuracy, loss, macro F1, mirror images averaged in or not, are scikit-learn's; intervals hold accuracies."""
+def test_scores_equal_scikit_learns(inside: Path, tool: Tool) -> None:
+    """Accuracy, loss and macro F1 equal scikit-learn's, with or without mirror images; intervals contain accuracies."""
     network, _, _ = load(OURS)
     network.double().eval()
     train, test = (read_part(inside / "data/raw", part) for part in ("train", "test"))
@@ -61,7 +61,7 @@ def test_scores_are_scikit_learns(inside: Path, tool: Tool) -> None:
 
 @pytest.mark.parametrize("kind", [torch.float64, torch.float32, torch.bfloat16, torch.float16])
 def test_plain_tensors_score_as_ours(inside: Path, tool: Tool, kind: torch.dtype) -> None:
-    """A file without a description, of any floating type, scores as the one that it was made of, but for rounding."""
+    """A file without a description, of any floating-point type, has its original's scores, except for rounding."""
     tensors, _ = weights.read(OURS)
     plain = inside / "plain.safetensors"
     plain.write_bytes(save({name: tensor.to(kind) for name, tensor in tensors.items()}))
@@ -71,8 +71,8 @@ def test_plain_tensors_score_as_ours(inside: Path, tool: Tool, kind: torch.dtype
         assert theirs[part]["accuracy"] == pytest.approx(ours[part]["accuracy"], abs=tolerance)
 
 
-def test_the_table_says_the_same(inside: Path, tool: Tool) -> None:
-    """Without --json each part is a line with its images, accuracy, interval, loss and macro F1."""
+def test_the_table_shows_the_same(inside: Path, tool: Tool) -> None:
+    """Without --json each part has a line with its images, accuracy, interval, loss and macro F1."""
     _, output, _ = tool("score", str(inside / OURS), "--model", "lenet5")
     expected = []
     for name, part in list(scored(tool, OURS).items())[2:]:
@@ -83,7 +83,7 @@ def test_the_table_says_the_same(inside: Path, tool: Tool) -> None:
 
 
 def test_running_statistics_are_scored(inside: Path, tool: Tool) -> None:
-    """Batch norm's statistics, and its counters, which are integers, belong to what a plain file holds."""
+    """Batch norm's statistics, and its counters, which are integers, are loaded from a plain file."""
     layers = {"flatten": "Flatten", "norm": "BatchNorm1d", "logits": {"Linear": {"out_features": 10}}}
     with modify_yaml(inside / "params.yaml") as params:
         params["models"]["lenet5"]["layers"] = layers
@@ -96,7 +96,7 @@ def test_running_statistics_are_scored(inside: Path, tool: Tool) -> None:
 
 
 def refused(tool: Tool, file: str, expected: str) -> None:
-    """The tool says one sentence that matches, and nothing else."""
+    """Check that the tool prints one sentence that matches, and nothing else."""
     code, output, errors = tool("score", file, "--model", "lenet5")
     assert (code, output) == (1, "")
     assert re.fullmatch(f"error: .*{expected}.*", errors), errors
@@ -128,10 +128,10 @@ def without(state: STATE) -> STATE:
     ],
     ids=["missing", "foreign", "shape", "complex", "integers", "no numbers"],
 )
-def test_tensors_that_do_not_fit_are_told(
+def test_tensors_that_do_not_fit_are_reported(
     inside: Path, tool: Tool, change: Callable[[STATE], STATE], expected: str
 ) -> None:
-    """Other names, shapes, types and values than the architecture has are told in one sentence."""
+    """Names, shapes and types that differ from the architecture's, and values of NaN, are reported in one sentence."""
     tensors, _ = weights.read(OURS)
     (inside / "plain.safetensors").write_bytes(save(change(tensors)))
     refused(tool, "plain.safetensors", expected)
@@ -151,18 +151,18 @@ def test_tensors_that_do_not_fit_are_told(
     ],
     ids=["another layer", "another order", "other pixels", "another split", "other images", "nothing"],
 )
-def test_a_description_of_another_network_is_told(
+def test_a_description_of_another_network_is_reported(
     inside: Path, tool: Tool, change: Callable[[dict[str, Any]], object]
 ) -> None:
-    """Weights that say of themselves that they compute something else, or saw other images, are refused."""
+    """Weights whose description states another computation or other images are refused."""
     tensors, header = weights.read(OURS)
     change(header["description"])
     (inside / "other.safetensors").write_bytes(weights.dumps(tensors, header))
     refused(tool, "other.safetensors", r"other\.safetensors states another data set, split, pixel range or network")
 
 
-def test_what_is_no_safetensors_is_told(inside: Path, tool: Tool) -> None:
-    """A pickle, never opened, half a file, an empty one, a folder and none at all are a sentence each."""
+def test_what_is_not_safetensors_is_reported(inside: Path, tool: Tool) -> None:
+    """A pickle, which is never loaded, a truncated, empty or missing file and a folder are each reported."""
     (inside / "harmless").write_text("still here")
     torch.save({"conv1.weight": Trap()}, "net.pt")
     whole = OURS.read_bytes()
@@ -182,8 +182,8 @@ class Trap:
         return os.remove, ("harmless",)
 
 
-def test_an_unknown_architecture_is_told(inside: Path, tool: Tool) -> None:
-    """A key that params.yaml lacks comes with the nearest one."""
+def test_an_unknown_architecture_is_reported(inside: Path, tool: Tool) -> None:
+    """A key that params.yaml lacks is reported with the closest one."""
     code, _, errors = tool("score", str(inside / OURS), "--model", "lenet")
     assert (code, errors) == (
         1,
@@ -191,15 +191,15 @@ def test_an_unknown_architecture_is_told(inside: Path, tool: Tool) -> None:
     )
 
 
-def test_an_impossible_architecture_is_told(inside: Path, tool: Tool) -> None:
-    """A row that fits nothing is named before any weights are read."""
+def test_an_impossible_architecture_is_reported(inside: Path, tool: Tool) -> None:
+    """An architecture that cannot be built is reported by its name."""
     with modify_yaml(inside / "params.yaml") as params:
         params["models"]["lenet5"]["layers"]["tanh1"] = "Tan"
     refused(tool, str(OURS), r"models\.lenet5\.layers\.tanh1: there is no layer 'Tan': did you mean Tanh\?")
 
 
-def test_missing_data_are_told(inside: Path, tool: Tool) -> None:
-    """Without data or split one is told which stage makes them."""
+def test_missing_data_are_reported(inside: Path, tool: Tool) -> None:
+    """Without data or a split the message names the stage that makes them."""
     (inside / "data/splits/lenet5.csv").unlink()
     refused(tool, str(OURS), "data/splits/lenet5.csv is not here: dvc repro split makes it")
     (inside / "data/raw/train-labels-idx1-ubyte").unlink()

@@ -1,4 +1,4 @@
-"""Paired tests, against cases computed by hand and the definitions."""
+"""Paired tests, checked against cases computed by hand and against their definitions."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ values = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
 
 def test_a_case_by_hand() -> None:
-    """Of six images on which just one is right five are fixed: twice (1 + 6) of 64 tosses are as uneven."""
+    """Of six images on which only one network is right, five are fixed: twice (1 + 6) of 64 outcomes are as uneven."""
     before = np.array([1, 1, 1, 1, 1, 0, 0, 0, 1, 1])
     after = np.array([0, 0, 0, 0, 0, 1, 0, 0, 1, 2])
     test = mcnemar(np.zeros(10, dtype=np.int64), before, after)
@@ -24,8 +24,8 @@ def test_a_case_by_hand() -> None:
 
 @settings(deadline=None, derandomize=True)
 @given(labels)
-def test_it_is_the_exact_test(rows: np.ndarray) -> None:
-    """The p value is twice the binomial tail, at most 1; the gain is the difference of accuracies; sides swap."""
+def test_mcnemars_test_is_exact(rows: np.ndarray) -> None:
+    """The p value is twice the binomial tail, at most 1; the gain is the change of accuracy; swapping swaps counts."""
     truth, before, after = rows
     test = mcnemar(truth, before, after)
     fewer, both = min(test.fixed, test.broken), test.fixed + test.broken
@@ -34,8 +34,8 @@ def test_it_is_the_exact_test(rows: np.ndarray) -> None:
     assert mcnemar(truth, after, before) == (test.images, test.broken, test.fixed, test.p)
 
 
-def test_chance_alone_is_seldom_more_than_noise() -> None:
-    """Two networks that are equally often right, by chance, seem to differ in less than 5 % of 2,000 draws."""
+def test_chance_alone_is_rarely_more_than_noise() -> None:
+    """Two networks that are equally likely to be right seem to differ in less than 5 % of 2,000 draws."""
     draws = np.random.default_rng(0).random((2000, 2, 300)) < 0.1
     truth = np.zeros(300, dtype=np.int64)
     alarms = [mcnemar(truth, *draw.astype(np.int64)).p < LEVEL for draw in draws]
@@ -43,7 +43,7 @@ def test_chance_alone_is_seldom_more_than_noise() -> None:
 
 
 def test_holm_by_hand() -> None:
-    """0.005 counts four times, 0.01 three times, 0.03 twice; 0.04, once, may be no less than 0.03 was."""
+    """0.005 is multiplied by four, 0.01 by three and 0.03 by two; 0.04 may not fall below what 0.03 became."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([]) == []
@@ -52,7 +52,7 @@ def test_holm_by_hand() -> None:
 @settings(deadline=None, derandomize=True)
 @given(values, st.floats(0.001, 0.999))
 def test_holm_rejects_step_by_step(found: list[float], level: float) -> None:
-    """A corrected value stays below a level where the smallest to it each pass the level divided by those left."""
+    """A corrected value is below a level if it and all smaller ones are below the level divided by the number left."""
     passed = set[int]()
     for step, index in enumerate(np.argsort(found, kind="stable")):
         if found[index] * (len(found) - step) >= level:
@@ -62,7 +62,7 @@ def test_holm_rejects_step_by_step(found: list[float], level: float) -> None:
 
 
 def test_classes_are_tested_each_on_its_own_images() -> None:
-    """Eight images of class 1 fixed are more than noise, corrected for three classes; one broken of class 2 is not."""
+    """After correction for three classes, eight fixed images of a class are more than noise, and one broken is not."""
     truth = np.repeat([0, 1, 2], 8)
     before = np.where(truth == 1, 0, truth)
     after = truth.copy()

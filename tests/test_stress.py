@@ -1,4 +1,4 @@
-"""What happens to the pipeline on a bad day: real dvc, in copies of the project, on `digits`."""
+"""The pipeline after failures: real DVC in copies of the project, on `digits`."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from tests.conftest import ROOT, Workspace
 pytestmark = pytest.mark.dvc
 
 WEIGHTS = "models/lenet5.safetensors"
-# With these rows alone every one is trained, as in a repository whose results are complete.
+# With only these rows, every one is trained, as in a repository whose results are complete.
 KEPT = ("lenet5", "fcnn")
 
 
@@ -35,13 +35,13 @@ def workspace(complete: Workspace, tmp_path: Path) -> Workspace:
 
 
 def cached(workspace: Workspace, file: str) -> Path:
-    """Where DVC's cache holds a file that is in the workspace."""
+    """The path in DVC's cache of a file in the workspace."""
     name = hashlib.md5((workspace.folder / file).read_bytes(), usedforsecurity=False).hexdigest()
     return workspace.folder / ".dvc/cache/files/md5" / name[:2] / name[2:]
 
 
 def test_a_deleted_output_comes_back_from_the_cache(workspace: Workspace) -> None:
-    """Weights and pictures that were deleted are there again, and nothing is trained for it."""
+    """Deleted weights are restored, and no stage runs."""
     weights = workspace.folder / WEIGHTS
     before = weights.read_bytes()
     weights.unlink()
@@ -50,7 +50,7 @@ def test_a_deleted_output_comes_back_from_the_cache(workspace: Workspace) -> Non
 
 
 def test_a_corrupted_cache_is_repaired(workspace: Workspace) -> None:
-    """A file that rotted in the cache is noticed when it is needed, and made again with the same bytes."""
+    """A damaged file in the cache is detected when it is needed, and made again with the same bytes."""
     weights, copy = workspace.folder / WEIGHTS, cached(workspace, WEIGHTS)
     before = weights.read_bytes()
     weights.unlink()
@@ -62,8 +62,8 @@ def test_a_corrupted_cache_is_repaired(workspace: Workspace) -> None:
     assert workspace.run("git", "status", "--porcelain") == ""
 
 
-def test_a_training_that_was_seen_before_is_not_repeated(workspace: Workspace) -> None:
-    """After a change and back again the training comes from the cache, though another was in between."""
+def test_a_training_in_the_cache_is_not_repeated(workspace: Workspace) -> None:
+    """If a change is undone, the first training comes from the cache, although another one ran in between."""
     workspace.epochs("lenet5", 2)
     assert "train@lenet5" in workspace.stages("repro")
     workspace.epochs("lenet5", 1)
@@ -71,8 +71,8 @@ def test_a_training_that_was_seen_before_is_not_repeated(workspace: Workspace) -
     assert workspace.run("git", "status", "--porcelain") == ""
 
 
-def cure(workspace: Workspace, title: str) -> str:
-    """Run the commands in a section of the guide to mishaps, and return their output."""
+def fix(workspace: Workspace, title: str) -> str:
+    """Run the commands in a section of docs/trouble.md, and return their output."""
     section = (ROOT / "docs/trouble.md").read_text().split(f"## {title}\n")[1].split("\n## ")[0]
     (block,) = re.findall(r"```sh\n(.*?)```", section, re.DOTALL)
     return "".join(workspace.run(*line.split()) for line in block.splitlines())
@@ -89,8 +89,8 @@ def cure(workspace: Workspace, title: str) -> str:
         "report",
     ],
 )
-def test_a_kill_in_any_stage_is_cured_by_the_next_run(workspace: Workspace, stage: str) -> None:
-    """Whatever stage DVC is killed in, `dvc repro` completes it, and all is as it was."""
+def test_a_run_killed_in_any_stage_resumes(workspace: Workspace, stage: str) -> None:
+    """Whatever stage DVC is killed in, the next `dvc repro` completes the run, and all files are as before."""
     process = workspace.running("dvc", "repro", "--force", until=f"Running stage '{stage}'")
     process.kill()
     process.communicate()
@@ -99,18 +99,18 @@ def test_a_kill_in_any_stage_is_cured_by_the_next_run(workspace: Workspace, stag
     assert workspace.stages("repro") == []
 
 
-def test_two_runs_at_once_do_not_meet(workspace: Workspace) -> None:
-    """While one `dvc repro` runs another one says that it is blocked, and the first one completes."""
+def test_two_runs_at_once_do_not_interfere(workspace: Workspace) -> None:
+    """While one `dvc repro` runs, another one fails with a message, and the first one completes."""
     first = workspace.running("dvc", "repro", "--force", until="Running stage 'check'")
-    told = workspace.run("dvc", "repro", fails=True)
+    output = workspace.run("dvc", "repro", fails=True)
     first.communicate()
     assert first.returncode == 0
-    assert "is busy" in told
+    assert "is busy" in output
     assert workspace.run("git", "status", "--porcelain") == ""
 
 
 def test_an_experiment_is_applied_and_branched(workspace: Workspace) -> None:
-    """`exp apply` brings its settings and results, `exp branch` makes a branch of them."""
+    """`exp apply` restores an experiment's settings and results, and `exp branch` makes a branch of them."""
     workspace.run("dvc", "exp", "run", "--temp", "--name", "other", "-S", "model=fcnn")
     workspace.run("dvc", "exp", "apply", "other")
     assert "model: fcnn" in (workspace.folder / "params.yaml").read_text()
@@ -120,8 +120,8 @@ def test_an_experiment_is_applied_and_branched(workspace: Workspace) -> None:
 
 
 @pytest.mark.slow
-def test_a_queue_is_worked_off_by_two(workspace: Workspace) -> None:
-    """Two workers take the queued experiments, each in a folder of its own, and all of them succeed."""
+def test_two_workers_run_a_queue(workspace: Workspace) -> None:
+    """Two workers run the queued experiments, and all of them succeed with their own settings."""
     workspace.run("dvc", "exp", "run", "--queue", "-S", "model=lenet5,fcnn", "-S", "seed=1,2")
     workspace.run("dvc", "queue", "start", "--jobs", "2")
     assert workspace.finish_queue().count("Success") == 4
@@ -134,7 +134,7 @@ def test_a_queue_is_worked_off_by_two(workspace: Workspace) -> None:
     assert sorted(found) == [(key, seed) for key in ("fcnn", "lenet5") for seed in (1, 2)]
 
 
-def test_experiments_travel_through_git(workspace: Workspace, tmp_path: Path) -> None:
+def test_experiments_are_shared_through_git(workspace: Workspace, tmp_path: Path) -> None:
     """An experiment pushed to a git remote and a DVC remote arrives in another clone, weights included."""
     workspace.run("git", "init", "--bare", "--quiet", "--initial-branch=main", str(tmp_path / "origin"))
     workspace.run("git", "remote", "add", "origin", str(tmp_path / "origin"))
@@ -155,7 +155,7 @@ def test_experiments_travel_through_git(workspace: Workspace, tmp_path: Path) ->
 
 @pytest.mark.slow
 def test_branches_of_two_architectures_merge(workspace: Workspace) -> None:
-    """Two branches that changed an architecture each merge as the guide says, and nothing is trained again."""
+    """Two branches that each changed an architecture merge with the guide's commands, and nothing is trained again."""
     for key in KEPT:
         workspace.run("git", "checkout", "--quiet", "-b", key, "main")
         workspace.epochs(key, 2)
@@ -163,19 +163,19 @@ def test_branches_of_two_architectures_merge(workspace: Workspace) -> None:
         workspace.commit(f"train {key} longer")
     workspace.run("git", "merge", "--quiet", "--no-edit", KEPT[0], fails=True)
     assert workspace.run("git", "diff", "--name-only", "--diff-filter=U").split() == ["dvc.lock"]
-    output = cure(workspace, "A merge conflict")
+    output = fix(workspace, "A merge conflict")
     assert "Running stage 'report'" in output
     assert not re.search("Running stage.*train", output)
     assert workspace.run("git", "status", "--porcelain") == ""
     assert workspace.stages("repro", "models/dvc.yaml:evaluate@fcnn") == []
 
 
-def test_a_killed_experiment_is_undone_as_the_guide_says(workspace: Workspace) -> None:
-    """If `exp run` is killed the guide's commands bring back the branch and the files."""
+def test_a_killed_experiment_is_undone_by_the_guides_commands(workspace: Workspace) -> None:
+    """If `exp run` is killed, the guide's commands restore the branch and the files."""
     process = workspace.running("dvc", "exp", "run", "-S", "models.lenet5.train.epochs=50", until="epoch +2/")
     process.kill()
     process.communicate()
-    cure(workspace, "A killed experiment")
+    fix(workspace, "A killed experiment")
     assert workspace.run("git", "branch", "--show-current").strip() == "main"
     assert workspace.run("git", "status", "--porcelain") == ""
     assert workspace.stages("repro") == []

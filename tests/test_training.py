@@ -1,4 +1,4 @@
-"""The engine, against a plain PyTorch loop and against itself."""
+"""The engine, compared with a plain PyTorch loop and with itself."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -26,7 +26,7 @@ PLAIN = Numerics(precision="fp32", compile=False, channels_last=True, determinis
 
 
 def hardware(**changes: Any) -> Hardware:
-    """The CPU with two lanes, in full precision, but for the changes."""
+    """The CPU with two lanes, in full precision, except for the changes."""
     return choose("cpu", PLAIN.model_copy(update=changes))
 
 
@@ -38,7 +38,7 @@ def row(params: Params, key: str = "lenet5", **changes: Any) -> Architecture:
 
 
 def prepared(architecture: Architecture, seed: int = 0, **changes: Any) -> Run:
-    """A run that has not begun."""
+    """A run that has not started."""
     return begin(build(architecture.layers, architecture.init, seed), architecture, seed, hardware(**changes))
 
 
@@ -54,7 +54,7 @@ def trained(architecture: Architecture, part: Part, seed: int = 0, **changes: An
 
 
 def test_an_epoch_equals_a_plain_loop(params: Params, digits: Part) -> None:
-    """The engine's weights after two epochs are those of the loop that everyone writes, on the same batches."""
+    """After two epochs on the same batches, the engine's weights equal those of the loop that everyone writes."""
     architecture = row(
         params, epochs=2, batch_size=64, optimizer="adam", weight_decay=0.0, schedule="constant", warmup=0.0
     )
@@ -76,7 +76,7 @@ def test_an_epoch_equals_a_plain_loop(params: Params, digits: Part) -> None:
         torch.testing.assert_close(network.state_dict()[name], weight, atol=2e-4, rtol=1e-3)
 
 
-def test_all_random_numbers_have_streams_of_their_own(params: Params, digits: Part) -> None:
+def test_all_random_numbers_come_from_separate_streams(params: Params, digits: Part) -> None:
     """The order of the images, and each lane's augmentation and dropout, are drawn from different seeds."""
     run = prepared(row(params, "cnn", epochs=1))
     list(train(run, *halves(digits)))
@@ -90,10 +90,10 @@ def test_all_random_numbers_have_streams_of_their_own(params: Params, digits: Pa
 def test_the_number_of_cores_changes_no_bit(
     params: Params, digits: Part, monkeypatch: pytest.MonkeyPatch, key: str
 ) -> None:
-    """However many threads compute lanes and update weights, the records and weights are the same."""
+    """The records and weights are the same, however many threads compute lanes and update weights."""
     architecture, results = row(params, key, epochs=2, batch_size=250), []
     for count in (1, 2, 4):
-        # Cuts as fine as that number of cores would need for many more weights.
+        # The smallest slices, so that several threads update the weights of a small network too.
         monkeypatch.setattr(lanes, "SLICE", lanes.WHOLE)
         monkeypatch.setattr(lanes, "cores", lambda count=count: count)
         with ThreadPoolExecutor(count) as pool:
@@ -106,7 +106,7 @@ def test_the_number_of_cores_changes_no_bit(
 
 
 def test_batch_norm_keeps_the_mean_of_the_lanes(params: Params, digits: Part) -> None:
-    """After an epoch of one batch the running statistics are the mean of those that torch finds for each half of it."""
+    """After an epoch of one batch, the running statistics are the mean of those that torch computes for its halves."""
     architecture = row(params, "conv4_pool2_bn", epochs=1, batch_size=100)
     run = prepared(architecture)
     part = digits.take(np.arange(100))
@@ -124,7 +124,7 @@ def test_batch_norm_keeps_the_mean_of_the_lanes(params: Params, digits: Part) ->
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_same_seed_gives_the_same_bits(params: Params, digits: Part, precision: str) -> None:
-    """Two trainings agree in every weight and every number of their history; another seed does not."""
+    """Two trainings agree in every weight and every number of their history, and one with another seed differs."""
     architecture = row(params, "cnn", epochs=2)
     (first, one), (second, same), (_, other) = (
         trained(architecture, digits, seed, precision=precision) for seed in (0, 0, 1)
@@ -136,15 +136,15 @@ def test_the_same_seed_gives_the_same_bits(params: Params, digits: Part, precisi
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "nadam", "sgd"])
 def test_every_optimizer_learns(params: Params, digits: Part, optimizer: str) -> None:
-    """Eight epochs on a thousand digits beat 80 % on images not trained on."""
+    """After eight epochs on a thousand digits, validation accuracy is above 80 %."""
     rate = 0.05 if optimizer == "sgd" else 0.003
     architecture = row(params, epochs=8, batch_size=50, optimizer=optimizer, learning_rate=rate, weight_decay=0.0)
     epochs, _ = trained(architecture, digits)
     assert epochs[-1].validation_accuracy > 0.8
 
 
-def test_the_record_says_what_the_weights_do(params: Params, digits: Part) -> None:
-    """An epoch's validation figures are those of the network at that moment, and `best` marks each new best."""
+def test_the_record_matches_the_weights(params: Params, digits: Part) -> None:
+    """An epoch's validation figures are those of the network at its end, and `best` marks each new best epoch."""
     epochs, network = trained(row(params, epochs=6), digits)
     images, labels = torch.tensor(digits.images[1000:]), torch.tensor(digits.labels[1000:])
     with torch.no_grad():
@@ -157,14 +157,14 @@ def test_the_record_says_what_the_weights_do(params: Params, digits: Part) -> No
     ]
 
 
-def test_the_best_weights_stay_when_training_goes_on(params: Params, digits: Part) -> None:
-    """The kept weights are those of the best epoch, to the bit, whatever came after it."""
+def test_the_best_weights_are_kept_while_training_continues(params: Params, digits: Part) -> None:
+    """The kept weights are those of the best epoch, to the bit, whatever follows it."""
     run = prepared(row(params, epochs=12, learning_rate=0.02))
     seen: dict[str, torch.Tensor] = {}
     for epoch in train(run, *halves(digits)):
         if epoch.best:
             seen = {name: tensor.clone() for name, tensor in run.network.state_dict().items()}
-    assert not run.epochs[-1].best, "the last epoch is the best one: nothing would show"
+    assert not run.epochs[-1].best, "the last epoch is the best one, so this test cannot fail"
     assert seen.keys() == run.best.keys()
     assert all(torch.equal(tensor, run.best[name]) for name, tensor in seen.items())
 
@@ -183,32 +183,32 @@ def test_the_best_weights_stay_when_training_goes_on(params: Params, digits: Par
 def test_a_resumed_run_ends_in_the_same_bits(
     params: Params, digits: Part, key: str, precision: str, optimizer: str
 ) -> None:
-    """A run stopped after two epochs and gone on with elsewhere gives the records and weights of one never stopped."""
+    """A run stopped after two epochs and resumed in another run gives the records and weights of one never stopped."""
     architecture = row(params, key, epochs=4, optimizer=optimizer, batch_size=250)
-    whole, first, second = (prepared(architecture, seed=seed, precision=precision) for seed in (0, 0, 0))
-    list(train(whole, *halves(digits)))
+    full, first, second = (prepared(architecture, seed=seed, precision=precision) for seed in (0, 0, 0))
+    list(train(full, *halves(digits)))
     for epoch in train(first, *halves(digits)):
         if epoch.number == 2:
             break
     tensors, values = first.state()
-    # As a file has them.
+    # As they are in a file.
     tensors = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
     second.resume(tensors, json.loads(json.dumps(values)))
     list(train(second, *halves(digits)))
-    assert second.epochs == whole.epochs
-    for one, other in ((second.network.state_dict(), whole.network.state_dict()), (second.best, whole.best)):
+    assert second.epochs == full.epochs
+    for one, other in ((second.network.state_dict(), full.network.state_dict()), (second.best, full.best)):
         assert one.keys() == other.keys()
         assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
-def test_a_diverged_training_is_told(params: Params, digits: Part) -> None:
-    """A loss that is no number ends training with the cure."""
+def test_a_diverged_training_is_reported(params: Params, digits: Part) -> None:
+    """A loss that is NaN or infinite ends training with a message that has the fix."""
     with pytest.raises(FashionError, match=r"lower train\.learning_rate"):
         trained(row(params, "fcnn", epochs=1, optimizer="sgd", learning_rate=1e30, warmup=0.0), digits)
 
 
 def test_label_smoothing_keeps_the_loss_up(params: Params, digits: Part) -> None:
-    """A smoothed target of 0.2 has an entropy that no network gets below."""
+    """With label smoothing of 0.2 the loss stays above the targets' entropy, and above the loss without smoothing."""
     rough, smooth = (
         trained(row(params, epochs=10, label_smoothing=value), digits)[0][-1].train_loss for value in (0.0, 0.2)
     )
@@ -234,12 +234,12 @@ def test_weight_decay_shrinks_weights(params: Params, digits: Part, optimizer: s
     ],
 )
 def test_rates_follow_the_schedule(params: Params, schedule: str, expected: list[float]) -> None:
-    """Ten steps with a fifth of warm-up: two rising steps, then the schedule from its top, never zero."""
+    """With warm-up for a fifth of ten steps, two steps rise, then the schedule starts at its maximum and is never 0."""
     recipe = row(params, learning_rate=1.0, warmup=0.2, schedule=schedule).train
     assert [learning_rate(recipe, step, 10) for step in range(10)] == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize(("images", "steps"), [(1000, 7), (128, 1), (5, 1)])
 def test_an_epoch_has_whole_batches(params: Params, images: int, steps: int) -> None:
-    """What does not fill a batch of 128 sits out, unless there is nothing else."""
+    """Images that do not fill a batch of 128 are left out, unless there are no others."""
     assert steps_per_epoch(images, params.models["lenet5"].train) == steps

@@ -1,4 +1,4 @@
-"""python -m tools verify: a training again, compared with what git holds."""
+"""python -m tools verify: a training is repeated and compared with the committed result."""
 
 import csv
 import hashlib
@@ -27,13 +27,13 @@ def committed(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def state(workspace: Workspace) -> dict[Path, int]:
-    """When each file of the project was changed last, but for git's own and bytecode."""
+    """When each file of the project was last changed, except for git's own files and bytecode."""
     files = (path for path in workspace.folder.rglob("*") if path.is_file())
     return {path: path.stat().st_mtime_ns for path in files if not {".git", "__pycache__"} & set(path.parts)}
 
 
 def test_the_same_machine_gives_the_same_bytes(committed: Workspace) -> None:
-    """Figures of all epochs and the weights agree, of some epochs the figures; the project's files stay as they are."""
+    """Figures, and after all epochs the weights, equal the committed ones, and the project's files stay unchanged."""
     before = state(committed)
     same = "lenet5: the same bytes as committed: the figures of"
     assert committed.run(*VERIFY).endswith(f"{same} 3 epochs, and the same weights\n")
@@ -42,7 +42,7 @@ def test_the_same_machine_gives_the_same_bytes(committed: Workspace) -> None:
 
 
 def test_other_bytes_are_reported(committed: Workspace, tmp_path: Path) -> None:
-    """The first epoch that differs is named, in the last digit too, and how many labels differ; the exit code is 1."""
+    """The first epoch that differs, even in its last digit, and the number of different labels are reported."""
     workspace = committed.copy(tmp_path / "project")
     history = "metrics/history/lenet5.csv"
     loss = list(csv.DictReader((workspace.folder / history).read_text().splitlines()))[1]["train_loss"]
@@ -64,14 +64,14 @@ def test_other_bytes_are_reported(committed: Workspace, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("params.yaml", "epochs: 3", "epochs: 4", "lenet5 has no result of the current settings and code: dvc repro"),
+        ("params.yaml", "epochs: 3", "epochs: 4", "lenet5 has no result for the current settings and code: dvc repro"),
         ("metrics/history/lenet5.csv", "epoch", "epochs", "are not all committed: commit them, or undo"),
     ],
 )
-def test_there_must_be_a_committed_result(
+def test_a_committed_result_is_required(
     committed: Workspace, tmp_path: Path, file: str, old: str, new: str, message: str
 ) -> None:
-    """Other settings than the committed result's, and results that are not committed, are refused before training."""
+    """Settings that differ from the committed result's, and uncommitted results, are refused before training."""
     workspace = committed.copy(tmp_path / "project")
     workspace.replace(file, old, new)
     output = workspace.run(*VERIFY, fails=True)

@@ -1,4 +1,4 @@
-"""The workflows of GitHub Actions: what they may, and that the shell steps do here what they are there for."""
+"""The workflows of GitHub Actions: their permissions, and what their shell steps do when they run here."""
 
 import json
 import re
@@ -23,13 +23,13 @@ SHELL = ("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c")
 
 
 def step(job: str, start: str) -> str:
-    """The text of the one step of a job that starts so."""
+    """The command of the only step of a job that starts with this text."""
     (text,) = (one["run"] for one in JOBS[job]["steps"] if one.get("run", "").startswith(start))
     return str(text)
 
 
 def play(workspace: Workspace, text: str, *environment: str, fails: bool = False) -> str:
-    """Run a step as Actions does, with more variables, NAME=VALUE, and return what it says."""
+    """Run a step as Actions does, with additional variables, NAME=VALUE, and return its output."""
     return workspace.run("env", *environment, *SHELL, text, fails=fails)
 
 
@@ -47,13 +47,13 @@ def trained(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Wo
 
 @pytest.fixture
 def clone(trained: Workspace, tmp_path: Path) -> Workspace:
-    """A clone of it without a cache, as a runner has one."""
+    """A clone of it without a cache, as on a runner."""
     return trained.clone(tmp_path / "clone")
 
 
 @pytest.mark.dvc
 def test_examples_train_every_architecture(checkout: Workspace, tmp_path: Path) -> None:
-    """The workers of GitHub's example are one for each row of params.yaml and one for each repeat."""
+    """GitHub's example has one worker for each architecture of params.yaml and one for each repeat."""
     params = Params.load(ROOT / "params.yaml")
     workflow = YAML(typ="safe").load(ROOT / "examples/github-actions.yaml")
     (text,) = (one["run"] for one in workflow["jobs"]["list"]["steps"] if one.get("id") == "list")
@@ -68,15 +68,15 @@ def test_examples_train_every_architecture(checkout: Workspace, tmp_path: Path) 
 
 @pytest.mark.parametrize("text", RUNS)
 def test_steps_are_good_shell(text: str) -> None:
-    """Shellcheck finds nothing in any step, and no step has an expression, which Actions would paste in unquoted."""
+    """Shellcheck finds nothing in any step, and no step has an expression, which Actions would insert unquoted."""
     shellcheck = Path(sys.executable).with_name("shellcheck")
     done = subprocess.run([shellcheck, "--shell=bash", "-"], input=text, text=True, check=False, capture_output=True)
     assert (done.returncode, done.stdout) == (0, "")
     assert "${{" not in text
 
 
-def test_each_job_may_do_the_least() -> None:
-    """Nothing by default; the job that may comment runs no code of a pull request, one more may push a branch."""
+def test_each_job_has_the_least_permissions() -> None:
+    """Workflows have no permissions by default, and the job that may comment runs no code of a pull request."""
     assert [workflow["permissions"] for workflow in WORKFLOWS.values()] == [{}, {}]
     assert {name: job["permissions"] for name, job in JOBS.items()} == {
         "ci/test": {"contents": "read"},
@@ -88,7 +88,7 @@ def test_each_job_may_do_the_least() -> None:
 
 
 def test_forks_get_neither_secrets_nor_gpus() -> None:
-    """What pull requests start runs on GitHub's machines without secrets; the GPU's workflow is started by hand."""
+    """Workflows of pull requests run on GitHub's machines without secrets, and the GPU's workflow starts by hand."""
     assert set(WORKFLOWS["ci"]["on"]) == {"pull_request", "push"}
     assert {job["runs-on"] for name, job in JOBS.items() if name.startswith("ci/")} == {"ubuntu-24.04"}
     assert "secrets" not in FILES["ci"].read_text().split("name: ci", 1)[1]
@@ -97,7 +97,7 @@ def test_forks_get_neither_secrets_nor_gpus() -> None:
 
 
 def test_actions_are_pinned() -> None:
-    """Every action is named by the hash of a commit, with its version beside it."""
+    """Every action is named by the hash of a commit, with its version in a comment."""
     for path in FILES.values():
         for use in re.findall(r"uses: (.*)", path.read_text()):
             assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", use)
@@ -106,7 +106,7 @@ def test_actions_are_pinned() -> None:
 @pytest.mark.dvc
 @pytest.mark.parametrize("model", ["lenet5; touch owned", "$(touch owned)", "alexnett", "lenet5,fcnn", "--json", ""])
 def test_a_wrong_model_is_refused(checkout: Workspace, model: str) -> None:
-    """A name that is no architecture's ends the job with one sentence, and is never run as a command."""
+    """A name that is not an architecture's ends the job with a message, and is never run as a command."""
     output = play(checkout, step("train/train", "python -m tools models"), f"MODEL={model}", fails=True)
     assert re.search("no architecture (of params.yaml is called|is named)", output)
     assert "Traceback" not in output
@@ -115,7 +115,7 @@ def test_a_wrong_model_is_refused(checkout: Workspace, model: str) -> None:
 
 @pytest.mark.dvc
 def test_a_right_model_passes(checkout: Workspace) -> None:
-    """The name of an architecture ends the step well."""
+    """With the name of an architecture the step succeeds."""
     assert "44,426 trainable parameters" in play(
         checkout, step("train/train", "python -m tools models"), "MODEL=lenet5"
     )
@@ -123,7 +123,7 @@ def test_a_right_model_passes(checkout: Workspace) -> None:
 
 @pytest.mark.dvc
 def test_without_a_remote_nothing_is_trained(checkout: Workspace, tmp_path: Path) -> None:
-    """The job ends where DVC has nowhere to push to, and names are told right or wrong, before the training."""
+    """The job checks the model's name and DVC's remote before it trains, and ends if there is no remote."""
     copy = checkout.copy(tmp_path / "copy")
     copy.run("dvc", "remote", "default", "--unset")
     assert "No default remote" in play(copy, step("train/train", "dvc remote default"), fails=True)
@@ -132,8 +132,8 @@ def test_without_a_remote_nothing_is_trained(checkout: Workspace, tmp_path: Path
 
 
 @pytest.mark.dvc
-def test_the_summary_says_what_changed(clone: Workspace, tmp_path: Path) -> None:
-    """The step writes the same Markdown to the summary and for the comment; nothing is stale in a clone."""
+def test_the_summary_shows_what_changed(clone: Workspace, tmp_path: Path) -> None:
+    """The step writes the same Markdown to the summary and for the comment, and no stage is stale in a clone."""
     summary = tmp_path / "summary.md"
     text = step("ci/results", "python -m tools diff")
     play(clone, text, f"BASE={JOBS['ci/results']['env']['BASE']}", f"GITHUB_STEP_SUMMARY={summary}")
@@ -146,8 +146,8 @@ def test_the_summary_says_what_changed(clone: Workspace, tmp_path: Path) -> None
 
 
 @pytest.mark.dvc
-def test_plots_of_both_sides(clone: Workspace) -> None:
-    """The step for plots leaves a page that shows the commit before and this one."""
+def test_plots_show_both_sides(clone: Workspace) -> None:
+    """The step for plots writes a page that shows the previous commit and this one."""
     play(clone, step("ci/results", "dvc plots diff"), "BASE=HEAD^1")
     page = (clone.folder / "dvc_plots/index.html").read_text()
     assert "HEAD^1" in page
@@ -171,28 +171,28 @@ def test_plots_of_both_sides(clone: Workspace) -> None:
 def test_stale_locks_are_found_without_a_cache(
     clone: Workspace, file: str, old: str, new: str, stale: str | None
 ) -> None:
-    """In a clone both the check of the locks and the diff tell what is stale; of check alone only the diff."""
+    """In a clone the check of the locks and the diff find stale stages; a stale `check` is named only by the diff."""
     clone.replace(file, old, new)
     output = play(clone, step("ci/results", ".ci/locks"), fails=stale not in (None, "`check`"))
-    assert ("error: the locks are not current" in output) == (stale not in (None, "`check`"))
+    assert ("error: dvc.lock or models/dvc.lock is out of date" in output) == (stale not in (None, "`check`"))
     words = clone.run("python", "-m", "tools", "diff")
-    assert words.endswith(f"Stale: {stale}, and what follows from these.\n" if stale else "No stage is stale.\n")
+    assert words.endswith(f"Stale: {stale}, and all that depends on them.\n" if stale else "No stage is stale.\n")
 
 
 @pytest.mark.dvc
 def test_stale_locks_are_found_with_a_cache(trained: Workspace, tmp_path: Path) -> None:
-    """Where everything was built the check finds the same."""
+    """In the project where everything was built, the check of the locks finds the same."""
     copy = trained.copy(tmp_path / "copy")
     assert play(copy, step("ci/results", ".ci/locks")) == "The locks are current.\n"
     copy.replace("fashion/showing/charts.py", "fontsize=8", "fontsize=9")
     assert "Running stage 'report'" in play(copy, step("ci/results", ".ci/locks"), fails=True)
     assert copy.run("python", "-m", "tools", "diff").endswith(
-        f"Stale: `check`, `samples`, `report`, {TABLES}, and what follows from these.\n"
+        f"Stale: `check`, `samples`, `report`, {TABLES}, and all that depends on them.\n"
     )
 
 
 def test_one_comment_is_kept(tmp_path: Path) -> None:
-    """The comment's job fetches what the job before it left and writes it where its last comment stands, if any."""
+    """The comment's job downloads the previous job's results and edits its last comment, or writes a first one."""
     gh = tmp_path / "bin/gh"
     gh.parent.mkdir()
     gh.write_text(
@@ -201,8 +201,8 @@ def test_one_comment_is_kept(tmp_path: Path) -> None:
     gh.chmod(0o755)
     runner = Workspace(tmp_path)
     environment = [f"PATH={gh.parent}:/usr/bin:/bin", "GH_REPO=a/b", "GITHUB_RUN_ID=7", "PULL_REQUEST=12"]
-    said = [play(runner, one["run"], *environment) for one in JOBS["ci/comment"]["steps"]]
-    assert said == [
+    outputs = [play(runner, one["run"], *environment) for one in JOBS["ci/comment"]["steps"]]
+    assert outputs == [
         "a/b: run download 7 --name results\n",
         "a/b: pr comment 12 --edit-last --create-if-none --body-file diff.md\n### Changes\n",
     ]
@@ -213,7 +213,7 @@ def test_one_comment_is_kept(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_training_ends_in_a_branch_and_a_remote(clone: Workspace, tmp_path: Path) -> None:
-    """The whole training job, but for the set-up: another clone of its branch has locks, metrics and weights."""
+    """The training job pushes a branch and weights: a clone of the branch has current locks and the same weights."""
     clone.run("git", "init", "--quiet", "--bare", str(tmp_path / "github.git"))
     clone.run("dvc", "remote", "add", "--default", "team", str(tmp_path / "remote"))
     clone.commit("name the remote")
@@ -233,7 +233,7 @@ def test_a_training_ends_in_a_branch_and_a_remote(clone: Workspace, tmp_path: Pa
             play(clone, one["run"], *environment)
     assert "| `model` | `lenet5` | `fcnn` |" in (tmp_path / "summary.md").read_text()
     assert clone.run("git", "status", "--porcelain") == ""
-    # A training that changes nothing leaves no branch.
+    # A training that changes nothing pushes no branch.
     assert step("train/train", "git switch") == one["run"]
     play(clone, one["run"], *environment, "GITHUB_RUN_ID=8")
     assert "train-fcnn-8" not in clone.run("git", "ls-remote", str(tmp_path / "github.git"))

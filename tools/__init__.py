@@ -1,1 +1,1 @@
-"""What people run next to the pipeline: one file for each tool."""
+"""What people run apart from the pipeline: one file for each tool."""

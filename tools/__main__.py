@@ -1,6 +1,6 @@
-"""The command line of the tools: python -m tools TOOL, and with the stages: fashion COMMAND.
+"""The command line of the tools: python -m tools TOOL; and of tools and stages together: fashion COMMAND.
 
-A command loads its tool when it runs, and not before, so that --help answers at once.
+A command imports its tool only when it runs, so that --help answers at once.
 """
 
 from pathlib import Path
@@ -17,7 +17,7 @@ from stages.__main__ import program
 Key = Annotated[str, typer.Argument(help="A key of `models`.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
-app = program("What people run next to the pipeline. Example: python -m tools models lenet5")
+app = program("Tools to run apart from the pipeline. Example: python -m tools models lenet5")
 
 
 @app.command()
@@ -60,7 +60,7 @@ def score(
 ) -> None:
     """Evaluate a file of weights on the data and the split of params.yaml, as the stage evaluate does.
 
-    A file made by others does not say which images it was trained on; its scores on those are too good.
+    A file made by others does not say which images it was trained on; its scores on those images are too high.
     Example: python -m tools score models/lenet5.safetensors --model lenet5
     """
     use(Params.load().gpu.kernels)
@@ -90,7 +90,7 @@ def export(
 def diff(
     base: Annotated[str | None, typer.Argument(help="A commit; by default the one where HEAD left main.")] = None,
 ) -> None:
-    """Print as Markdown what changed since a commit: settings, numbers, and whether those are more than noise.
+    """Print as Markdown what changed since a commit: settings, metrics, and whether differences exceed noise.
 
     On main itself the default is the last commit. Git's files are enough: no DVC cache, no remote.
     Example: python -m tools diff HEAD~1
@@ -136,7 +136,7 @@ def ablation(
 
 def main() -> None:
     """Offer the stages and the tools as one command, `fashion`."""
-    both = program("Rebuild, train and judge published Fashion-MNIST classifiers. Example: fashion models lenet5")
+    both = program("Rebuild, train and evaluate published Fashion-MNIST classifiers. Example: fashion models lenet5")
     for panel, commands in (("Stages", stages), ("Tools", app)):
         for command in commands.registered_commands:
             command.rich_help_panel = panel

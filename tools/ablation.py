@@ -27,13 +27,15 @@ WITHOUT: dict[str, Any] = {
 
 
 def ablation(key: str, seeds: int, epochs: int | None) -> None:
-    """Run the experiments that are missing, and write and print the validation accuracies."""
+    """Run the experiments that are missing, then write and print the validation accuracies."""
     params = Params.load()
     recipe = params.architecture(key).train
     epochs = epochs or recipe.epochs
     changes = _changes(key, recipe)
     if changed := output("git", "status", "--porcelain", "--", ".", ":!metrics/ablation").splitlines():
-        raise FashionError(f"experiments start from a commit, and {changed[0][3:]} is in none: commit or remove it.")
+        raise FashionError(
+            f"experiments start from a commit, and {changed[0][3:]} has uncommitted changes: commit or undo them."
+        )
     known = output(*DVC, "exp", "list", "--name-only").split()
     rows: list[dict[str, Any]] = []
     for without, change in changes.items():
@@ -52,7 +54,7 @@ def ablation(key: str, seeds: int, epochs: int | None) -> None:
 
 
 def _changes(key: str, recipe: Train) -> dict[str, list[str]]:
-    """The changed settings for each ingredient of a recipe, and none for the whole recipe."""
+    """The changed settings that leave out each ingredient of a recipe; none for the whole recipe."""
     settings = pd.json_normalize(recipe.model_dump()).iloc[0]
     changes = {
         name: [f"++models.{key}.train.{name}={str(value).lower()}"]
@@ -68,12 +70,12 @@ def _train(name: str, *changes: str) -> None:
     """Run an experiment in a folder of its own; FashionError if it fails."""
     settings = [word for change in changes for word in ("--set-param", change)]
     command = [*DVC, "exp", "run", "--temp", "--name", name, *settings]
-    # dvc's output goes to the same place as progress: the table may go to a file.
+    # dvc's output goes to standard error, as progress does: standard output has only the table.
     with subprocess.Popen(command, stdout=sys.stderr) as process:  # noqa: S603 - no shell
         try:
             failed = process.wait()
         except KeyboardInterrupt:
-            # dvc and the training got the signal too, and clean up.
+            # dvc and the training got the signal too, and need time to clean up.
             process.wait()
             raise FashionError(f"{name}: interrupted; the same command resumes the ablation.") from None
     if failed:

@@ -1,4 +1,4 @@
-"""Tool diff: what a change did to settings and numbers, and whether that is more than noise."""
+"""Tool diff: what changed in settings and metrics, and whether that is more than noise."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ from fashion.judging.comparing import LEVEL, Labels, by_class, mcnemar
 from fashion.running.commands import DVC, output
 from fashion.settings.params import PATH
 
-# True labels, those predicted before, those predicted after.
+# True labels, labels predicted before, labels predicted after.
 Answers = tuple[Labels, Labels, Labels]
 # Reads a file on one side of the comparison; None if that side has no such file.
 Read = Callable[[str], str | None]
@@ -54,11 +54,11 @@ def _commit(name: str | None) -> str:
     """The short hash of a commit, by default of the one where HEAD left main."""
     if _attempt("git", "rev-parse", "--git-dir") is None:
         raise FashionError("there is no git repository here: run the command in a clone of the project.")
-    # The later of the two: a local main may be behind, and a clone of another branch has only origin's.
+    # The later merge base of the two: a local main may be behind, and a clone of another branch has only origin's.
     mains = (("main", "origin/main"), ("main",), ("origin/main",))
     name = name or next(filter(None, (_attempt("git", "merge-base", "HEAD", *refs) for refs in mains)), None)
     if not name:
-        raise FashionError("HEAD never left a branch main: name the commit to compare with, HEAD~1 for example.")
+        raise FashionError("there is no branch main to compare with: name a commit, HEAD~1 for example.")
     found = _attempt("git", "rev-parse", "--verify", "--short", "--end-of-options", f"{name.strip()}^{{commit}}")
     if not found:
         raise FashionError(f"git has no commit {name!r}: git log --oneline lists them, git fetch brings more.")
@@ -179,16 +179,16 @@ def _by_class(answers: Answers | None, names: Sequence[str]) -> str:
     rows = [
         [_code(dict(enumerate(names)).get(one, str(one))), test.words] for one, test in tests.items() if test.p < LEVEL
     ]
-    none = f"No class's recall changed by more than noise ({len(tests)} tests, corrected after Holm)." if tests else ""
-    return _table(f"class | recall, p corrected for {len(tests)} tests after Holm", rows) or none
+    none = f"No class's recall changed by more than noise ({len(tests)} tests, Holm-corrected)." if tests else ""
+    return _table(f"class | recall, Holm-corrected p of {len(tests)} tests", rows) or none
 
 
 def _stale() -> str:
-    """The stages that have run before and that DVC would run again because of their own code, settings and files."""
+    """The stages that have run before and that DVC would run again, since their own code, settings or files changed."""
     # `check` writes what the other stages depend on.
     if _attempt(sys.executable, "-m", "stages", "check") is None:
         return "Which stages are stale is unknown, since `python -m stages check` fails."
-    # Without a cache `dvc repro --dry --allow-missing` would end at the first stale stage.
+    # Not `dvc repro --dry --allow-missing`: without a cache it ends at the first stale stage.
     status = _attempt(*DVC, "status", "--json")
     if status is None:
         # A running training may hold DVC's lock; the rest of the output is still right.
@@ -196,7 +196,7 @@ def _stale() -> str:
     ran = {prefix + name for lock, prefix in LOCKS.items() for name in _mapping(_here, lock).get("stages", {})}
     stale = [name for name, entries in json.loads(status).items() if name in ran and any(map(_changed, entries))]
     names = ", ".join(_code(name.removeprefix("models/dvc.yaml:")) for name in stale)
-    return f"Stale: {names}, and what follows from these." if stale else "No stage is stale."
+    return f"Stale: {names}, and all that depends on them." if stale else "No stage is stale."
 
 
 def _changed(entry: dict[str, dict[str, Any]] | str) -> bool:
@@ -229,7 +229,7 @@ def _figure(value: object, sign: str = "") -> str:
 
 
 def _code(value: object) -> str:
-    """A value as code in a cell of a table, with nothing that Markdown would interpret; a dash for None."""
+    """A value as code in a cell of a table, with nothing that Markdown would interpret; a hyphen for None."""
     if value is None:
         return "-"
     text = value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False, default=str)

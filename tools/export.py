@@ -1,4 +1,4 @@
-"""Tool export: a trained network for other programs."""
+"""Tool export: a trained network as ONNX, for other programs."""
 
 from pathlib import Path
 

@@ -13,12 +13,12 @@ usage() {
     exit 2
 }
 
-# Fetch the records of all runs that were pushed. Their files follow when they are needed: the target here is a file that
-# is not in DVC's cache, so that nothing else is fetched.
+# Fetch the records of all runs that were pushed. Their files follow when they are needed: the target here is a file
+# that is not in DVC's cache, so that nothing else is fetched.
 learn() {
     # Without a remote, DVC would only warn, and the head would train everything.
     if ! dvc remote default > /dev/null 2>&1; then
-        echo "error: DVC has no default remote to meet in: dvc remote add --default NAME URL" >&2
+        echo "error: DVC has no default remote: dvc remote add --default NAME URL" >&2
         exit 1
     fi
     dvc fetch --quiet --run-cache metrics/report.json

@@ -27,10 +27,10 @@ def predict(images: Sequence[Path], model: str | None, top: int, as_json: bool, 
     rows = [{"file": str(file), "classes": likeliest} for (file, _), likeliest in zip(pictures, classes, strict=True)]
     if save:
         for number, (file, picture) in enumerate(pictures, 1):
-            # Numbered, since names of several folders may be the same, and none may replace a photo.
+            # Numbered, since files in several folders may have the same name, and none may replace a photo.
             write_bytes(save / f"{number:0{len(str(len(pictures)))}}-{file.stem}.png", png(picture))
     if as_json:
-        # In ASCII: a file's name need not be text.
+        # In ASCII, since a file's name need not be valid text.
         typer.echo(json.dumps(rows, indent=2))
     else:
         show([_flat(row) for row in rows])
@@ -56,7 +56,7 @@ def _likeliest(key: str, pictures: Sequence[Grey], top: int) -> list[list[dict[s
     path = trained(key)
     network, description, header = load(path)
     names = class_names(header, path)
-    # The shape holds for an empty list too.
+    # The shape is right for an empty list too.
     images = np.array(pictures, np.uint8).reshape(-1, SIDE, SIDE)
     best = torch.softmax(finite_logits(network, images, description.architecture.pixels).double(), 1).topk(top)
     return [
@@ -69,6 +69,6 @@ def _likeliest(key: str, pictures: Sequence[Grey], top: int) -> list[list[dict[s
 
 
 def _flat(row: dict[str, Any]) -> dict[str, str | int]:
-    """A row of the table: the file, and a column for each of its classes."""
+    """A row of the table: the file, and a column for each of its likeliest classes."""
     places = enumerate(row["classes"], 1)
     return {"file": row["file"]} | {f"{n}.": f"{one['name']} {one['probability']:.2%}" for n, one in places}

@@ -1,4 +1,4 @@
-"""Tool score: the scores of any weights of an architecture."""
+"""Tool score: the scores of a weights file on each part of the data."""
 
 import json
 from pathlib import Path

@@ -64,14 +64,14 @@ def _check_committed(key: str, description: Description) -> None:
     scores = Path(f"metrics/evaluate/{key}.json")
     stage = f"models/dvc.yaml:evaluate@{key}"
     if not scores.is_file() or read_json(scores).get("training") != description.identity:
-        raise FashionError(f"{key} has no result of the current settings and code: dvc repro {stage} makes it.")
+        raise FashionError(f"{key} has no result for the current settings and code: dvc repro {stage} makes it.")
     files = [str(scores), f"metrics/history/{key}.csv", f"metrics/predictions/{key}.csv", LOCK]
     if output("git", "status", "--porcelain", "--", *files):
         raise FashionError(f"{', '.join(files)} are not all committed: commit them, or undo with git restore.")
 
 
 def _images(description: Description) -> tuple[Part, Part, Part]:
-    """Images for training, validation and test, by way of a temporary folder."""
+    """The images for training, validation and test, fetched to a temporary folder."""
     with TemporaryDirectory() as folder:
         list(fetch(description.dataset, Path(folder), os.environ.get(MIRROR)))
         whole, test = (read_part(Path(folder), part) for part in ("train", "test"))
@@ -83,7 +83,7 @@ def _images(description: Description) -> tuple[Part, Part, Part]:
 def _first_difference(
     key: str, run: Run, train: Part, validation: Part, last: int, say: Callable[[str], object]
 ) -> int | None:
-    """Train up to an epoch; the first one with a figure that differs from the committed history, or None."""
+    """Train up to the epoch `last`; return the first with a figure that differs from the committed history, or None."""
     history = pd.read_csv(f"metrics/history/{key}.csv", index_col="epoch", float_precision="round_trip")
     different = [
         epoch.number
@@ -94,7 +94,7 @@ def _first_difference(
 
 
 def _compare_weights(key: str, run: Run, test: Part, description: Description) -> dict[str, Any]:
-    """Whether the weights have the lock's checksum; if not, the number of different labels, and the paired test."""
+    """Whether the weights have the lock's checksum; if not, how many predicted labels differ, and the paired test."""
     stages = YAML(typ="safe").load(Path(LOCK).read_text(encoding="utf-8"))["stages"]
     sums = {out["path"]: out["md5"] for out in stages[f"train@{key}"]["outs"]}
     chosen = max(epoch.number for epoch in run.epochs if epoch.best)

@@ -1,10 +1,10 @@
-"""The data sets: one table of their names, classes and sources."""
+"""The table of data sets: names, classes, sources and checksums."""
 
 from dataclasses import dataclass
 
 SIDE = 28
 CLASS_COUNT = 10
-# The training images that the counts of a split are stated for.
+# The size of the training set for which the counts of a split are stated.
 FULL = 60_000
 # The names of the IDX files: images and labels of each part.
 FILES = {
@@ -18,9 +18,9 @@ NAMES = tuple(name for names in FILES.values() for name in names)
 class Dataset:
     """Images of ten classes in four IDX files.
 
-    title: its name on pages. classes: their names, in the order of the labels. sources: folders and URLs that have the
-    files. compressed, uncompressed: the MD5 sums of both forms, in the order of NAMES; without those of the second form
-    only compressed files are accepted, and fetched again whenever the stage runs.
+    title: the name on pages. classes: the names of the classes, in the order of the labels. sources: folders and URLs
+    with the files, in the order to try. compressed, uncompressed: the MD5 sums of both forms, in the order of NAMES;
+    without sums of the second form, only compressed files are accepted, and every run of the stage fetches them again.
     """
 
     title: str
@@ -30,7 +30,7 @@ class Dataset:
     uncompressed: tuple[str, ...] = ()
 
 
-# Addresses and sums of compressed files are those that torchvision has.
+# Addresses, and MD5 sums of compressed files, are those in torchvision.
 DATASETS = {
     "fashion_mnist": Dataset(
         title="Fashion-MNIST",
@@ -77,7 +77,7 @@ DATASETS = {
             "9fb629c4189551a2d022fa330f9573f3",
             "ec29112dd5afa0611ce80d1b7f02629c",
         ),
-        # As several public tools state them.
+        # As stated in several public tools.
         uncompressed=(
             "6bbc9ace898e44ae57da46a324031adb",
             "a25bea736e30d166cdddb491f175f624",

@@ -1,4 +1,4 @@
-"""Fetch a data set's four files from the first source that has them right."""
+"""Fetch each of a data set's four files from the first source with a correct copy."""
 
 import gzip
 import hashlib
@@ -21,7 +21,7 @@ from fashion.errors import FashionError
 from fashion.files import write_bytes
 
 MIRROR = "FASHION_MNIST_MIRROR"
-# Seconds without an answer after which a server is given up.
+# Seconds to wait for a server's answer.
 TIMEOUT = 30
 
 
@@ -34,9 +34,9 @@ class Wanted(NamedTuple):
 
 
 def fetch(name: str, folder: Path, mirror: str | None) -> Iterator[str]:
-    """Put a data set's four uncompressed files into a folder, keeping those that are there and right.
+    """Put a data set's four uncompressed files into a folder, and keep correct ones that are there.
 
-    mirror: a folder or URL to try first. Yields a sentence for each file: where it came from.
+    mirror: a folder or URL to try first. Yields a line for each file that says where it came from.
     Raises FashionError, naming every source and why it failed, if no source has a file.
     """
     if name == "digits":
@@ -55,30 +55,30 @@ def fetch(name: str, folder: Path, mirror: str | None) -> Iterator[str]:
 
 
 def _first(file: Wanted, sources: list[str]) -> tuple[bytes, str]:
-    """The file's content from the first source that has it right, and that source."""
+    """The uncompressed content from the first source with a correct copy, and that source."""
     failures = []
     for source in sources:
         read = _from_url if "://" in source else _from_folder
         try:
             return read(source, file), source
-        # requests' errors are OSErrors; pooch raises ValueError for a wrong sum.
+        # requests' errors are OSErrors; for a wrong MD5 sum pooch raises ValueError.
         except (OSError, ValueError) as error:
             failures.append(f"{source} ({_why(error)})")
     raise FashionError(
-        f"no source has {file.name} right: {'; '.join(failures)}. Set {MIRROR} to a folder or URL that has the files, "
-        "or work without a network on data.dataset=digits."
+        f"no source has a correct {file.name}: {'; '.join(failures)}. Set {MIRROR} to a folder or URL that has the "
+        "files, or set data.dataset to digits, which needs no network."
     )
 
 
 def _why(error: Exception) -> str:
-    """The core of an error: for a failed connection its reason, without the names of urllib3's objects."""
+    """The cause in an error's message: for a failed connection its reason, without the names of urllib3's objects."""
     reason = getattr(error.args[0], "reason", None) if error.args else None
     text = str(reason or error).split("\n")[0]
     return re.sub(r"^HTTPS?Connection\w*\(.*?\): ", "", text)[:200]
 
 
 def _from_folder(folder: str, file: Wanted) -> bytes:
-    """The file from a folder that holds it compressed or uncompressed."""
+    """The file's content, uncompressed, from a folder that has it compressed or uncompressed."""
     plain = Path(folder).expanduser() / file.name
     packed = plain.with_name(f"{file.name}.gz")
     if packed.is_file():
@@ -89,7 +89,7 @@ def _from_folder(folder: str, file: Wanted) -> bytes:
 
 
 def _from_url(url: str, file: Wanted) -> bytes:
-    """The compressed file from the web, tried three times."""
+    """The file's content, uncompressed, from the compressed file on the web; tried three times."""
     # The caller reports what went wrong, once.
     pooch.get_logger().setLevel(logging.CRITICAL)
     name = f"{file.name}.gz"

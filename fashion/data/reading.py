@@ -27,7 +27,7 @@ class Part:
 
 
 def read_part(folder: Path, part: Literal["train", "test"]) -> Part:
-    """Read the training or the test images; FashionError if the files contradict each other."""
+    """Read the training or the test images; FashionError if a file is damaged, or the two contradict each other."""
     image_file, label_file = (folder / name for name in FILES[part])
     images, labels = read_idx(image_file, 3), read_idx(label_file, 1)
     if images.shape != (len(labels), SIDE, SIDE):
@@ -56,9 +56,9 @@ def idx_bytes(array: NDArray[np.uint8]) -> bytes:
 
 
 def read_split(path: Path, train: Part) -> tuple[Part, Part]:
-    """The training and the validation part that a split's manifest lists.
+    """The training and the validation part of the training images, as a split's manifest (a CSV file) lists them.
 
-    Raises FashionError if the file is not a manifest, or belongs to other images.
+    Raises FashionError if the file is not a manifest, or does not fit these images.
     """
     try:
         manifest = pd.read_csv(path, usecols=["index", "part"], dtype={"index": np.int64, "part": str})

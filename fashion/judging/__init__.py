@@ -1,1 +1,1 @@
-"""What a network's predictions are worth, and how two networks compare."""
+"""Scores of a network's predictions, and comparisons of networks."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-# A result that chance alone gives less often than this counts as more than noise.
+# The level of significance: a result with a smaller p value counts as more than noise.
 LEVEL = 0.05
 Labels = NDArray[np.int64]
 
@@ -22,7 +22,7 @@ class Paired(NamedTuple):
 
     @property
     def gain(self) -> float:
-        """The second network's accuracy minus the first one's."""
+        """The second network's accuracy minus that of the first."""
         return (self.fixed - self.broken) / self.images
 
     @property
@@ -38,8 +38,8 @@ def mcnemar(truth: Labels, before: Labels, after: Labels) -> Paired:
     """McNemar's exact test of two networks' predicted labels of the same images.
 
     p is the two-sided probability that the images on which just one network is right would split at least as unevenly
-    if each were a coin toss (McNemar 1947, Psychometrika 12). The test is about chance in the images, not in training:
-    another seed is another draw.
+    if each were a coin toss (McNemar 1947, Psychometrika 12). The test covers chance in the choice of images, not in
+    training.
     """
     was, now = before == truth, after == truth
     fixed, broken = int((now & ~was).sum()), int((was & ~now).sum())
@@ -48,7 +48,7 @@ def mcnemar(truth: Labels, before: Labels, after: Labels) -> Paired:
 
 
 def by_class(truth: Labels, before: Labels, after: Labels) -> dict[int, Paired]:
-    """The same test of each class's recall, with p corrected for the number of classes."""
+    """The same test of each class's recall, with p values corrected by Holm's method for the number of classes."""
     classes = np.unique(truth)
     tests = [mcnemar(truth[mine], before[mine], after[mine]) for mine in (truth == one for one in classes)]
     corrected = holm([test.p for test in tests])
@@ -56,9 +56,9 @@ def by_class(truth: Labels, before: Labels, after: Labels) -> dict[int, Paired]:
 
 
 def holm(values: Sequence[float]) -> list[float]:
-    """P values corrected for their number: the chance of any false alarm stays below the level (Holm 1979)."""
+    """P values corrected for their number: the chance of any false positive stays below the level (Holm 1979)."""
     order = np.argsort(values)
-    # The smallest is multiplied by their number, the next by one less, and so on; none falls below a smaller one.
+    # The smallest is multiplied by their number, the next by one less, and so on; their order stays the same.
     steps = np.asarray(values)[order] * np.arange(len(values), 0, -1)
     corrected = np.empty(len(values))
     corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
@@ -66,11 +66,11 @@ def holm(values: Sequence[float]) -> list[float]:
 
 
 def agreement(truth: Labels, predictions: Labels) -> dict[str, Any]:
-    """Where k networks that judge the same n images are all wrong.
+    """The images that k networks all get wrong, of the same n images.
 
-    truth: (n); predictions: (k, n). Returns `missed`, the number of images that all get wrong; `unanimous`, the indices
-    of those with the same wrong prediction; `expected`, the mean of `missed` if mistakes were independent; `vote`, the
-    accuracy of the class predicted most often, the lowest one in a tie.
+    truth: (n); predictions: (k, n). Returns `images`, n; `missed`, the number of images that all get wrong;
+    `unanimous`, the indices of those with the same wrong prediction; `expected`, the expected value of `missed` if
+    mistakes were independent; `vote`, the accuracy of the class predicted most often, the lowest one in a tie.
     """
     wrong = predictions != truth
     missed = wrong.all(0)

@@ -1,22 +1,22 @@
-"""Which scores belong to the current settings and code; no table shows others."""
+"""The scores that belong to the current settings and code; tables show no others."""
 
 from pathlib import Path
 from typing import Any
 
 from fashion.files import read_json
-from fashion.settings.description import FOLDER, Description
+from fashion.settings.description import DESCRIPTIONS, Description
 
 
 def descriptions() -> dict[str, Description]:
     """The description of every training, as the stage check wrote it, by the training's name."""
-    files = sorted(FOLDER.glob("*.json"), key=lambda path: path.stem)
+    files = sorted(DESCRIPTIONS.glob("*.json"), key=lambda path: path.stem)
     return {path.stem: Description.read(path) for path in files}
 
 
 def current(trainings: dict[str, Description]) -> tuple[dict[str, dict[str, Any]], list[str]]:
-    """The scores of the trainings that are evaluated, by name, and the names of those left out.
+    """The current scores of all evaluated trainings, by name, and the names of the trainings left out.
 
-    A training is left out if its scores come from other settings or code than its description has.
+    A training is left out if its scores belong to other settings or code than those in its description.
     """
     found, left_out = {}, []
     for name, description in trainings.items():

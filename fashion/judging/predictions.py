@@ -20,7 +20,7 @@ def finite_logits(
 ) -> Tensor:
     """A network's logits for uint8 images (n, 28, 28): float32 (n, 10), on the CPU.
 
-    device: the network's. Raises FashionError if a logit is NaN or infinite.
+    device: where the network is. Raises FashionError if a logit is NaN or infinite.
     """
     output = logits(network, torch.tensor(images, device=device), pixels.black, pixels.white).cpu()
     if not output.isfinite().all():
@@ -33,7 +33,7 @@ def on_each_part(
 ) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.float64]]]:
     """Labels (n) and the network's probabilities (n, 10) for the train, validation and test images of its split.
 
-    description: that of the network's training. device: as in params.yaml. Computed in full precision on every machine,
+    description: of the network's training. device: as in params.yaml. Computed in full precision on every machine,
     without augmentation. The last part, `mirrored_test`, has the mean of the probabilities for each test image and for
     its mirror image.
     """

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score, log_loss, precision_recall_fscore_support
 
-# Bins of equal width in confidence; the usual number since Guo et al. 2017, arXiv 1706.04599.
+# The number of bins of equal width in confidence; 15 is usual since Guo et al. 2017, arXiv 1706.04599.
 BINS = 15
 Probabilities = NDArray[np.float64]
 Labels = NDArray[np.int64]
@@ -30,7 +30,7 @@ def overall(labels: Labels, probabilities: Probabilities) -> dict[str, Any]:
 
 
 def details(labels: Labels, probabilities: Probabilities, classes: Sequence[str], mistakes: int) -> dict[str, Any]:
-    """Per-class scores, calibration with its expected error, and this number of the worst mistakes."""
+    """Scores of each class, calibration, expected calibration error, and the worst mistakes, at most this many."""
     bins = calibration(labels, probabilities)
     return {
         "calibration_error": expected_calibration_error(bins),
@@ -41,7 +41,7 @@ def details(labels: Labels, probabilities: Probabilities, classes: Sequence[str]
 
 
 def per_class(labels: Labels, predictions: Labels, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """Precision, recall and F1 of each class; 0 where a class is never predicted."""
+    """Precision, recall and F1 of each class; 0 if a class is never predicted."""
     columns = precision_recall_fscore_support(labels, predictions, labels=range(len(classes)), zero_division=0)
     return [
         {"class": name, "precision": float(p), "recall": float(r), "f1": float(f), "images": int(n)}
@@ -50,7 +50,7 @@ def per_class(labels: Labels, predictions: Labels, classes: Sequence[str]) -> li
 
 
 def calibration(labels: Labels, probabilities: Probabilities) -> list[dict[str, Any]]:
-    """Mean confidence and accuracy of the predictions in each bin of confidence that is not empty."""
+    """Mean confidence, accuracy and number of the predictions in each bin of confidence that is not empty."""
     confidence = probabilities.max(1)
     correct = probabilities.argmax(1) == labels
     # Bins are open below and closed above, as in Guo et al.
@@ -69,7 +69,7 @@ def calibration(labels: Labels, probabilities: Probabilities) -> list[dict[str, 
 
 
 def expected_calibration_error(bins: Sequence[dict[str, Any]]) -> float:
-    """The mean distance between confidence and accuracy over the bins, weighted by their images."""
+    """The mean absolute difference of confidence and accuracy over the bins, weighted by their numbers of images."""
     total = sum(row["images"] for row in bins)
     return float(sum(abs(row["confidence"] - row["accuracy"]) * row["images"] for row in bins) / total)
 

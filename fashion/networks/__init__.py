@@ -1,1 +1,1 @@
-"""Networks: layers, how a row of params.yaml becomes a network, weights files, logits."""
+"""Networks: their layers, how to build them from a row of params.yaml, weights files, logits."""

@@ -27,7 +27,7 @@ from fashion.networks.layers import (
 )
 from fashion.settings.description import Layers
 
-# Every layer that a row may name, and the argument that follows from its input.
+# Every layer that a row may name, and the argument that is inferred from its input.
 LAYERS: dict[str, tuple[type[nn.Module], str | None]] = {
     "Conv2d": (Conv2d, "in_channels"),
     "Conv3x3": (Conv3x3, "in_channels"),
@@ -59,7 +59,7 @@ MAPS = 4
 
 
 class LayerSummary(NamedTuple):
-    """A layer in a table: its name and class, its output's shape for one image, its trainable parameters."""
+    """A layer in a table: its name and class, its output's shape for one image, its number of trainable parameters."""
 
     name: str
     kind: str
@@ -71,13 +71,13 @@ def build(layers: Layers, init: Literal["torch", "fan_in_normal"] = "torch", see
     """Build a network for images (n, 1, 28, 28) that gives logits (n, 10); its weights are drawn from the seed.
 
     init: `torch` leaves each layer its default; `fan_in_normal` draws linear weights from N(0, 1/sqrt(fan_in)) and
-    zeroes their biases. Raises FashionError, naming the layer, if one is unknown or does not fit.
+    zeroes their biases. Raises FashionError, naming the layer, if one is unknown or does not fit its input.
     """
     torch.manual_seed(seed)
     network, x = _chain("layers", layers, _sample())
     if x.shape[1:] != (CLASS_COUNT,):
         raise FashionError(
-            f"layers.{[*layers][-1]} gives {tuple(x.shape[1:])} values an image; the last must give {CLASS_COUNT}."
+            f"layers.{[*layers][-1]} has output shape {tuple(x.shape[1:])}; the last must give {CLASS_COUNT} values."
         )
     if init == "fan_in_normal":
         for module in network.modules():
@@ -88,7 +88,7 @@ def build(layers: Layers, init: Literal["torch", "fan_in_normal"] = "torch", see
 
 
 def summarise(layers: Layers) -> list[LayerSummary]:
-    """Each layer's class, output shape and trainable parameters; computes nothing."""
+    """Each layer's class, output shape and number of trainable parameters, on the meta device: nothing is computed."""
     with torch.device("meta"):
         network, x = build(layers), _sample()
         rows = []
@@ -128,7 +128,7 @@ def _chain(where: str, layers: Layers, x: Tensor) -> tuple[nn.Sequential, Tensor
 
 def _layer(where: str, kind: str, arguments: dict[str, Any], x: Tensor) -> nn.Module:
     made, inferred = LAYERS[kind]
-    # The hardware decides where, and in which type, a network computes.
+    # The settings of `gpu` decide the device and the type.
     _refuse_others(where, kind, arguments, signature(made).parameters.keys() - {inferred, "device", "dtype"})
     try:
         return made(**({inferred: x.shape[1]} if inferred else {}), **arguments)
@@ -140,7 +140,7 @@ def _residual(where: str, kind: str, arguments: dict[str, Any], x: Tensor) -> nn
     _refuse_others(where, kind, arguments, {"layers", "repeat"})
     repeat = arguments.get("repeat", 1)
     if type(repeat) is not int or repeat < 1:
-        raise FashionError(f"{where}: {kind} repeats {repeat!r} times: it must be a positive whole number.")
+        raise FashionError(f"{where}: repeat is {repeat!r}: it must be a positive whole number.")
     try:
         layers = TypeAdapter(Layers).validate_python(arguments.get("layers"))
     except ValidationError as error:
@@ -158,7 +158,7 @@ def _residual(where: str, kind: str, arguments: dict[str, Any], x: Tensor) -> nn
 
 
 def _shortcut(where: str, x: Tensor, result: Tensor) -> nn.Module:
-    """The identity, or a 1x1 convolution if maps change their number or size."""
+    """The identity, or a strided 1x1 convolution if the number or the size of the maps changes."""
     if x.shape == result.shape:
         return nn.Identity()
     if x.dim() == result.dim() == MAPS:
@@ -182,7 +182,7 @@ def _fitting(where: str, module: nn.Module, x: Tensor) -> Tensor:
     except Exception as error:  # noqa: BLE001 - a layer may raise anything for a shape that it was not written for
         raise FashionError(f"{problem}: {_short(error)}.") from None
     if not isinstance(result, Tensor) or result.shape[:1] != x.shape[:1] or result[0].numel() == 0:
-        raise FashionError(f"{problem}: nothing would be left of an image.")
+        raise FashionError(f"{problem}: its output would be empty.")
     return result
 
 

@@ -1,4 +1,4 @@
-"""The operations that a network takes."""
+"""The floating-point operations of a network."""
 
 import torch
 from torch import nn

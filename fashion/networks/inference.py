@@ -5,8 +5,8 @@ from torch import Tensor, nn
 
 from fashion.threads import each
 
-# The largest maps, AlexNet's first, then take 30 MB in fp32. glibc maps blocks above 32 MB anew every time, and the
-# page faults make a batch of 500 up to 1.7 times as slow per image.
+# The largest maps, AlexNet's first, then take 30 MB in fp32. glibc gets blocks above 32 MB from the system every time,
+# and the page faults make a batch of 500 up to 1.7 times as slow per image.
 INFERENCE_BATCH = 100
 
 
@@ -20,7 +20,7 @@ def logits(
 ) -> Tensor:
     """Logits, float32 (n, 10), for uint8 images (n, 28, 28) on the network's device, without augmentation.
 
-    dtype: what layers compute in. One thread computes each batch, so the number of cores changes no bit.
+    dtype: the precision of the layers. One thread computes each batch, so the number of cores changes no bit.
     """
     network.eval()
     device = images.device.type

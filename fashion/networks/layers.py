@@ -13,9 +13,9 @@ from torch.nn import functional
 
 
 class Conv2d(nn.Conv2d):
-    """torch.nn.Conv2d, as a matrix product where the kernel covers its input, as in LeNet-5's last convolution.
+    """torch.nn.Conv2d, as a matrix product if the kernel covers its input, as in LeNet-5's last convolution.
 
-    A third of the time there on a CPU (120 maps from 16x4x4), 5 % of the whole step.
+    On a CPU this takes a third of the time (120 maps from 16x4x4), and saves 5 % of the whole step.
     """
 
     def forward(self, maps: Tensor) -> Tensor:
@@ -27,7 +27,7 @@ class Conv2d(nn.Conv2d):
 
 
 class Conv3x3(Conv2d):
-    """A 3x3 convolution that keeps rows and columns, without a bias, since a norm follows it."""
+    """A 3x3 convolution that keeps height and width, without a bias, since a batch norm follows it."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
@@ -36,9 +36,9 @@ class Conv3x3(Conv2d):
 def block_mean(maps: Tensor, size: int) -> Tensor:
     """(n, channels, height, width) -> (n, channels, height / size, width / size), as torch's average pooling.
 
-    On CPUs, where blocks fill the maps, by a convolution of each map by itself: a sixth of the time of torch's in bf16
-    (6x28x28 maps), its gradient, which repeats pixels and rows, an eighth; a quarter of the step of `lenet5`. On CUDA
-    torch.compile of torch 2.11 makes a wrong gradient of that.
+    On CPUs, if blocks fill the maps, it is a depthwise convolution: in bf16 (6x28x28 maps) this takes a sixth of the
+    time of torch's pooling, and the gradient, which repeats pixels and rows, an eighth. That saves a quarter of the
+    step of `lenet5`. On CUDA, torch.compile of torch 2.11 computes a wrong gradient of it.
     """
     if maps.device.type != "cpu" or any(side % size for side in maps.shape[2:]):
         return functional.avg_pool2d(maps, size)
@@ -51,7 +51,7 @@ class _BlockMean(torch.autograd.Function):
     def forward(ctx: Any, maps: Tensor, size: int) -> Tensor:
         ctx.size = size
         channels = maps.shape[1]
-        # Ones are exact in bf16, which 1/49 is not: means over 7x7 pixels would be 0.1 % too small.
+        # Ones are exact in bf16, and 1/49 is not: means over 7x7 pixels would be 0.1 % too small.
         weight = maps.new_ones((channels, 1, size, size))
         return functional.conv2d(maps, weight, stride=size, groups=channels).div_(size**2)
 
@@ -64,7 +64,7 @@ class _BlockMean(torch.autograd.Function):
 
 
 class AvgPool2d(nn.AvgPool2d):
-    """torch.nn.AvgPool2d, by `block_mean` where it averages square blocks."""
+    """torch.nn.AvgPool2d, by `block_mean` if it averages square blocks side by side."""
 
     def forward(self, maps: Tensor) -> Tensor:
         """(n, channels, height, width) -> (n, channels, new height, new width)."""
@@ -74,9 +74,9 @@ class AvgPool2d(nn.AvgPool2d):
 
 
 class Residual(nn.Module):
-    """Adds each body's output to its input: He, Zhang, Ren and Sun 2016, arXiv 1603.05027.
+    """Blocks in a row; each adds its body's output to its input: He, Zhang, Ren and Sun 2016, arXiv 1603.05027.
 
-    shortcuts: what brings a body's input to its output's shape; the identity if it has that shape already.
+    shortcuts: what gives each body's input the shape of its output; the identity if it has that shape already.
     """
 
     def __init__(self, bodies: list[nn.Module], shortcuts: list[nn.Module]) -> None:
@@ -84,17 +84,17 @@ class Residual(nn.Module):
         self.bodies, self.shortcuts = nn.ModuleList(bodies), nn.ModuleList(shortcuts)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """The last body's output shape."""
+        """(n, channels, height, width) -> the shape of the last body's output."""
         for body, shortcut in zip(self.bodies, self.shortcuts, strict=True):
             maps = shortcut(maps) + body(maps)
         return maps
 
 
 class ScaledTanh(nn.Module):
-    """1.7159 tanh(2a/3), the paper's squashing function (its appendix A): +-1 maps to +-1."""
+    """1.7159 tanh(2a/3), the paper's squashing function (its appendix A): it maps +-1 to +-1."""
 
     def forward(self, activations: Tensor) -> Tensor:
-        """Any shape, kept."""
+        """Of any shape, which stays the same."""
         return 1.7159 * torch.tanh(activations * (2 / 3))
 
 
@@ -104,7 +104,7 @@ class Subsampling(nn.Module):
     def __init__(self, in_channels: int, kernel_size: int) -> None:
         super().__init__()
         self.kernel_size = kernel_size
-        # With a coefficient of 1/area training starts from the block's mean, as in average pooling.
+        # With a coefficient of 1/area, training starts from the block's mean, as in average pooling.
         self.weight = nn.Parameter(torch.full((in_channels, 1, 1), 1 / kernel_size**2))
         self.bias = nn.Parameter(torch.zeros(in_channels, 1, 1))
 
@@ -116,8 +116,8 @@ class Subsampling(nn.Module):
 class PartialConv2d(nn.Module):
     """A convolution in which each output map sees some of the input maps.
 
-    connections: texts with one word for each output map: the digits of the input maps that it sees. The names of the
-    texts have no meaning. Only connections have weights: shape (connections, kernel_size, kernel_size).
+    connections: strings with one word for each output map: the digits of the input maps that it sees. The names of the
+    strings have no meaning. Only connections have weights: shape (connections, kernel_size, kernel_size).
     """
 
     def __init__(self, in_channels: int, kernel_size: int, connections: dict[str, str]) -> None:
@@ -125,7 +125,9 @@ class PartialConv2d(nn.Module):
         words = " ".join(connections.values()).split()
         pairs = [(target, int(digit)) for target, word in enumerate(words) for digit in word]
         if any(source >= in_channels for _, source in pairs):
-            raise ValueError(f"connections name a map beyond the {in_channels} there are")
+            raise ValueError(
+                f"connections name an input map that does not exist: there are {in_channels}, counted from 0"
+            )
         self.shape = (len(words), in_channels, kernel_size, kernel_size)
         self.weight = nn.Parameter(torch.empty(len(pairs), kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.empty(len(words)))
@@ -150,13 +152,13 @@ class PartialConv2d(nn.Module):
 class CodeDistance(nn.Module):
     """Minus the squared Euclidean distance to a fixed code of +-1 for each class: the nearest class is the likeliest.
 
-    The codes of 1998 draw digits. These are Walsh functions: any two differ in about half of their places (40 to 42 of
-    84), so no two classes are closer than others. No trainable parameter.
+    The paper's codes are drawings of digits. These are Walsh functions: any two differ in about half of their places
+    (40 or 42 of 84), so all classes are about equally far apart. There is no trainable parameter.
     """
 
     def __init__(self, in_features: int, classes: int) -> None:
         super().__init__()
-        # The parity of the bits that class and place share. Class 0 would be constant, so count from 1.
+        # The parity of the bits that the numbers of class and place share. Number 0 has a constant code: count from 1.
         parity = [[((kind & place).bit_count() & 1) for place in range(in_features)] for kind in range(1, classes + 1)]
         self.codes: Tensor
         self.register_buffer("codes", 1 - 2 * torch.tensor(parity, dtype=torch.float32), persistent=False)
@@ -169,9 +171,9 @@ class CodeDistance(nn.Module):
 class LocalResponseNorm(nn.Module):
     """torch.nn.LocalResponseNorm as a 1x1 convolution with a banded matrix over the channels.
 
-    A quarter of the time on CPUs (forward and backward, 96x13x13 maps), and deterministic on CUDA. Under autocast the
-    sum of squares is taken in the lower precision, its power in fp32: there 1 + a small sum would be rounded to 1.
-    Krizhevsky, Sutskever and Hinton 2012, section 3.3, with alpha divided by the window's size.
+    It takes a quarter of the time on CPUs (forward and backward, 96x13x13 maps), and is deterministic on CUDA. Under
+    autocast the sum of squares is computed in the lower precision, and its power in fp32: in the lower precision 1 + a
+    small sum would be rounded to 1. Krizhevsky, Sutskever and Hinton 2012, section 3.3, with alpha divided by size.
     """
 
     def __init__(self, in_channels: int, size: int, alpha: float, beta: float, k: float) -> None:
@@ -184,15 +186,16 @@ class LocalResponseNorm(nn.Module):
         self.register_buffer("band", (band * (alpha / size))[:, :, None, None], persistent=False)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(n, in_channels, height, width), kept."""
+        """(n, in_channels, height, width) -> the same shape."""
         sums = functional.conv2d(maps.square(), self.band)
         return (maps * (sums.float() + self.k) ** -self.beta).to(maps.dtype)
 
 
 class Dropout(nn.Module):
-    """torch.nn.Dropout with masks from whole words of random bits on CPUs: four values from each.
+    """torch.nn.Dropout; on CPUs each random 64-bit word gives the mask of four values.
 
-    torch draws value by value there, a sixth of the step of `cnn`. The share dropped is p to 1/65,536.
+    torch draws value by value there, which takes a sixth of the step of `cnn`. The share dropped is p, rounded to a
+    multiple of 1/65,536.
     generator: the source of the bits; torch's own generator if None.
     """
 
@@ -205,7 +208,7 @@ class Dropout(nn.Module):
         self.p = p
 
     def forward(self, values: Tensor) -> Tensor:
-        """Any shape, kept."""
+        """Of any shape, which stays the same."""
         if not self.training or values.device.type != "cpu":
             return functional.dropout(values, self.p, self.training)
         # In the values' memory format: otherwise channels_last maps would be reordered.
@@ -222,7 +225,7 @@ class Dropout2d(Dropout):
     """torch.nn.Dropout2d, with masks as in `Dropout`: whole maps are dropped."""
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(n, channels, height, width), kept."""
+        """(n, channels, height, width) -> the same shape."""
         if not self.training or maps.device.type != "cpu":
             return functional.dropout2d(maps, self.p, self.training)
         channels = maps.shape[1]

@@ -1,4 +1,4 @@
-"""Weights files: safetensors with one entry of JSON that describes them, and the networks in them."""
+"""Weights files: safetensors with a header that describes them, one entry of JSON, and the networks in them."""
 
 import json
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ from fashion.errors import FashionError
 from fashion.networks.building import build
 from fashion.settings.description import Description
 
-# safetensors writes several entries in random order, so the file's hash would change; one entry is stable.
+# safetensors writes several entries in random order, which would change the file's hash, so there is only one.
 ENTRY = "fashion"
 
 
 def header(description: Description, hardware: dict[str, Any]) -> dict[str, Any]:
-    """A file's description of its weights: the training, the classes, and what computed it."""
+    """A file's header: the description of the training, the names of the classes, the hardware and torch's version."""
     return {
         "description": description.model_dump(),
         "classes": DATASETS[description.dataset].classes,
@@ -31,7 +31,7 @@ def header(description: Description, hardware: dict[str, Any]) -> dict[str, Any]
 
 def dumps(state: dict[str, Tensor], header: dict[str, Any]) -> bytes:
     """A state dict and its header as the content of a file; equal input gives equal bytes."""
-    # safetensors takes no channels_last strides.
+    # safetensors does not accept channels_last strides.
     tensors = {name: tensor.contiguous() for name, tensor in state.items()}
     # Unsorted: the order of `layers` is the network.
     return save(tensors, {ENTRY: json.dumps(header)})
@@ -58,7 +58,7 @@ def load(path: Path) -> tuple[nn.Sequential, Description, dict[str, Any]]:
     try:
         description = Description.model_validate(header["description"])
         layers = description.architecture.layers
-        # Without memory first: a description may state any size.
+        # First without memory, since a description may state any size.
         with torch.device("meta"):
             stated = build(layers).state_dict()
         if _shapes(state) != _shapes(stated):

@@ -1,4 +1,4 @@
-"""Error messages: what is wrong, what would be right, how to undo it."""
+"""Error messages: what is wrong, what would be right, how to undo the change."""
 
 import re
 import sys
@@ -20,13 +20,13 @@ EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx"}
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """On expected errors in the body, end the process with one sentence on standard error and exit code 1."""
+    """On an expected error in the body, end the process with one sentence on standard error and exit code 1."""
     try:
         yield
     except ValidationError as error:
         sys.exit(f"error: {sentence(error)}")
     except FileNotFoundError as error:
-        sys.exit(f"error: {error.filename or error} is not here: dvc repro makes what a stage reads.")
+        sys.exit(f"error: {error.filename or error} is not here: run dvc repro, which makes it.")
     except (FashionError, OSError) as error:
         sys.exit(f"error: {error}")
     except (ModuleNotFoundError, MemoryError, RuntimeError) as error:
@@ -45,22 +45,22 @@ def in_row(key: str) -> Iterator[None]:
 
 
 def sentence(error: ValidationError) -> str:
-    """The first mistake, in one sentence; an unknown key before a missing one, since the two are often the same."""
+    """The first mistake, in one sentence; an unknown key before a missing one: a misspelt key causes both."""
     errors = error.errors()
     first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
     return f"{PATH}: {_what(first)} {UNDO}"
 
 
 def _cure(error: Exception) -> str | None:
-    """The cure for a missing package, and for those errors of torch and NumPy that a setting cures; None for others."""
+    """The fix for a missing package, or for an error of torch or NumPy that a setting avoids; None for other errors."""
     if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
         return (
             f"{error.name} is not installed: .venv/bin/uv pip install --constraint requirements.lock --editable "
             f"'.[{EXTRAS[error.name]}]' installs it."
         )
-    # Recognised by words and modules: torch stays unimported, so that --help answers at once.
+    # Recognised by words and modules, without importing torch, so that --help answers at once.
     if re.search("out of memory|allocate", str(error)):
-        return f"there is too little memory: a smaller train.batch_size of the model in {PATH} takes less."
+        return f"out of memory: lower the model's train.batch_size in {PATH}."
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
         first = str(error).split("\n")[0]
         return f"torch could not compile the network ({first}): set gpu.compile to false in {PATH}."
@@ -89,7 +89,7 @@ def _what(error: ErrorDetails) -> str:
 
 
 def _siblings(error: ErrorDetails) -> list[str]:
-    """The settings that are allowed in the place of an unknown one."""
+    """The settings that are allowed in place of an unknown one."""
     kind: Any = Params
     for part in error["loc"][:-1]:
         if isinstance(kind, type) and issubclass(kind, BaseModel):

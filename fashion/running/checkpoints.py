@@ -1,7 +1,7 @@
 """Checkpoints of unfinished trainings, outside the outputs that DVC deletes, so that a killed training resumes.
 
-A finished training stays until DVC has recorded its result; otherwise, if DVC is killed first, all of it would run
-again.
+The checkpoint of a finished training stays until DVC has recorded the result; otherwise, if DVC is killed first, the
+whole training would run again.
 """
 
 import hashlib
@@ -25,17 +25,17 @@ from fashion.errors import FashionError
 
 # Tensors by name, and plain values.
 State = tuple[dict[str, Tensor], Any]
-# Names another folder than .checkpoints in the project's root, on a runner's scratch disk for example.
+# Names a folder to use instead of .checkpoints in the project's root, on a runner's scratch disk for example.
 VARIABLE = "FASHION_CHECKPOINTS"
-# The number of trainings to keep; the oldest ones are deleted.
+# The number of trainings whose checkpoints are kept; older ones are deleted.
 KEPT = 5
-# A pause before the next save, as a multiple of the last one's duration: saving takes less than 2 % of the time.
+# The pause before the next save, as a multiple of the last save's duration: saving takes less than 2 % of the time.
 PATIENCE = 60
 # The bytes of the checksum at a file's end.
 DIGEST = 32
 # Seconds that an interrupted process may take to end.
 GRACE = 10.0
-# DVC writes it when a training has ended and its result is in the cache.
+# DVC writes this file when a training has ended and its result is in the cache.
 LOCK = Path("models/dvc.lock")
 
 
@@ -51,7 +51,7 @@ def identity(header: dict[str, Any], *arrays: NDArray[Any]) -> str:
 
 
 class Checkpoint:
-    """The file of one unfinished training; messages for people go to `say`."""
+    """The checkpoint file of one training; messages for people go to `say`."""
 
     def __init__(self, file: Path, say: Callable[[str], object]) -> None:
         self._file = file
@@ -69,9 +69,9 @@ class Checkpoint:
         return content[:-DIGEST]
 
     def save(self, state: Callable[[], State], last: bool = False) -> None:
-        """Replace the saved state, unless the last save was a short time ago.
+        """Replace the saved state, unless the last save was too short a time ago.
 
-        last: the training ends with this state, which is saved in any case. If saving fails, training continues.
+        last: the training ends with this state, so it is saved in any case. If saving fails, training continues.
         """
         started = time.monotonic()
         if started < self._next and not last:
@@ -82,7 +82,7 @@ class Checkpoint:
             with temporary.open("r+b") as file:
                 file.write(self._digest(file))
             temporary.replace(self._file)
-        # torch's writer of archives raises RuntimeError on a full disk.
+        # On a full disk torch.save raises RuntimeError.
         except (OSError, RuntimeError) as error:
             temporary.unlink(missing_ok=True)
             self._say(f"no new checkpoint ({self._file}: {error}); training continues without it.")
@@ -112,12 +112,12 @@ def opened(name: str, result: Path, say: Callable[[str], object]) -> Iterator[Ch
     state, finished = folder / "state", folder / "finished"
     folder.mkdir(parents=True, exist_ok=True)
     try:
-        # The system releases it when its holder dies.
+        # The system releases the lock when the process that holds it dies.
         lock = filelock.FileLock(folder / "lock").acquire(timeout=GRACE)
     except filelock.Timeout:
         raise FashionError("another process is already running this training: wait for it, or end it.") from None
     with lock:
-        # Left by a process that was killed while writing.
+        # A process that was killed while writing leaves these behind.
         for file in folder.glob("*.tmp"):
             file.unlink()
         # DVC deletes a stage's outputs before it runs it.
@@ -140,7 +140,7 @@ def _recorded(finished: Path) -> bool:
 
 
 def _prune(root: Path, own: Path) -> None:
-    """Delete trainings with nothing to resume, and the oldest ones beyond the number to keep, unless locked."""
+    """Delete the checkpoints with nothing to resume, and the oldest ones beyond the number to keep, unless locked."""
     # Other processes may delete theirs at this moment; this training continues in any case.
     with suppress(OSError):
         folders = [folder for folder in root.iterdir() if re.fullmatch("[0-9a-f]{64}", folder.name) and folder != own]

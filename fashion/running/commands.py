@@ -1,4 +1,4 @@
-"""Other programs that a command runs: git and dvc."""
+"""Run other programs: git and dvc."""
 
 import subprocess
 import sys

@@ -6,8 +6,8 @@ import sys
 
 from fashion.settings.kernels import VARIABLES, Kernels
 
-# By default glibc returns large blocks to the system when they are freed, and gets new ones, page by page, in every
-# step: `wide_dense` then takes twice as long, `conv4_pool2_bn` a sixth longer. No result depends on these settings.
+# By default glibc returns large freed blocks to the system, and gets new ones, page by page, in every step:
+# `wide_dense` then takes twice as long, `conv4_pool2_bn` a sixth longer. No result depends on these settings.
 MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_TOP_PAD_": str(2**28)}
 
 
@@ -17,9 +17,10 @@ def use(kernels: Kernels) -> None:
 
 
 def prepare(kernels: Kernels) -> None:
-    """Use these kernels and, on glibc, restart this process once with memory kept; call it before torch is loaded.
+    """Use these kernels; on glibc, restart this process once so that it keeps freed memory.
 
-    glibc reads its settings only when a process starts. If one of them is set already, all stay as they are.
+    Call it before torch is loaded. glibc reads its settings only when a process starts. If one of them is set already,
+    all stay unchanged.
     """
     use(kernels)
     if platform.libc_ver()[0] == "glibc" and not MEMORY.keys() & os.environ.keys():

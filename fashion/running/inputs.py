@@ -1,7 +1,7 @@
 """The inputs of a training: the description that the stage check wrote, and where to compute."""
 
 from fashion.errors import FashionError
-from fashion.settings.description import FOLDER, Description
+from fashion.settings.description import DESCRIPTIONS, Description
 from fashion.settings.params import Gpu, Params
 
 
@@ -10,7 +10,7 @@ def described(name: str) -> Description:
 
     Raises FashionError if there is none of that name, or if settings or code have changed since it was written.
     """
-    path = FOLDER / f"{name}.json"
+    path = DESCRIPTIONS / f"{name}.json"
     current = Params.load().describe(name)
     # Equal mappings may have their layers in another order.
     if Description.read(path).text != current.text:
@@ -19,5 +19,5 @@ def described(name: str) -> Description:
 
 
 def gpu() -> Gpu:
-    """The settings of `gpu` in params.yaml; DVC ignores device and processes, since no result depends on them."""
+    """The settings of `gpu` in params.yaml; device and processes are in no description, so they make nothing stale."""
     return Params.load().gpu

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 def end_when_asked() -> None:
-    """Make SIGTERM end this process as Ctrl-C does, and send it when the DVC or torchrun that started it dies.
+    """Make SIGTERM end this process as Ctrl-C does, and send it if the DVC or torchrun that started this process dies.
 
-    Otherwise a killed DVC would leave its command running next to the one that the next DVC starts.
+    Otherwise a killed DVC would leave its command running, next to the one that the next DVC starts.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.unraisablehook = _repeat
@@ -26,7 +26,7 @@ def end_when_asked() -> None:
 
 
 def _repeat(dropped: "UnraisableHookArgs") -> None:
-    """Repeat a signal that came while a finalizer ran: Python prints and drops what is raised there."""
+    """Repeat a signal that came while a finalizer ran: Python prints and drops exceptions raised there."""
     if dropped.exc_type is KeyboardInterrupt:
         threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGTERM)).start()
     else:
@@ -34,7 +34,7 @@ def _repeat(dropped: "UnraisableHookArgs") -> None:
 
 
 def _watch() -> None:
-    """Wait until the starter dies: torchrun is the parent, while a shell may be between DVC and its command."""
+    """Wait until the process that started this one dies: torchrun or DVC, perhaps with a shell between."""
     # A process that has died raises an error here, or is a zombie until its parent collects it.
     with suppress(psutil.Error):
         starter, *others = psutil.Process().parents()

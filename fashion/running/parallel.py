@@ -17,7 +17,7 @@ from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from fashion.errors import FashionError
 from fashion.training.hardware import Hardware
 
-# Seconds in which the first process reports an error.
+# Seconds that the first process has to report an error.
 GRACE = 10.0
 
 
@@ -30,11 +30,11 @@ def launch(processes: int, *words: str) -> None:
     """Run `python -m stages WORDS` to its end in several processes under torchrun, which share the cores.
 
     For several machines torchrun takes its settings from the environment: PET_NNODES and the like. Raises FashionError
-    if a process was killed; if a process has reported an error itself, this one just ends too.
+    if a process was killed; if a process has reported an error itself, this one ends without a message.
     """
     # torchrun warns if it is not set.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    # When a process fails torchrun logs a page; one sentence is enough.
+    # When a process fails, torchrun logs a page; one sentence is enough.
     logging.disable(logging.CRITICAL)
     try:
         with TemporaryDirectory() as logs:
@@ -58,7 +58,7 @@ def reported_once() -> Iterator[None]:
     except FashionError:
         if os.environ.get("RANK", "0") == "0":
             raise
-        # When one process has ended torchrun ends all others, the first one too.
+        # When one process ends, torchrun ends all others, including the first one.
         with suppress(KeyboardInterrupt):
             time.sleep(GRACE)
         sys.exit(1)
@@ -66,7 +66,7 @@ def reported_once() -> Iterator[None]:
 
 @contextmanager
 def group(hardware: Hardware) -> Iterator[None]:
-    """Join the processes of one training while the body runs; a single process needs no group."""
+    """Join the processes of one training in a process group while the body runs; a single process needs none."""
     if hardware.processes == 1:
         yield
         return

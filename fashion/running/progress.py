@@ -1,4 +1,4 @@
-"""What a person sees while training runs."""
+"""The progress of a training, for people."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -1,4 +1,4 @@
-"""All that determines a training's results, as types and as one text: equal descriptions give equal weights."""
+"""All settings and code that determine a training's results, as types and as one text."""
 
 import hashlib
 import json
@@ -20,10 +20,10 @@ from fashion.data.datasets import DATASETS, FULL
 from fashion.errors import FashionError
 from fashion.settings.kernels import Kernels
 
-# What stages depend on in place of params.yaml and the code; the stage check writes it.
+# Stages depend on this folder instead of params.yaml and the code; the stage check writes it.
 INPUTS = Path("data/inputs")
 # The descriptions: KEY.json for an architecture's training, KEY-SEED.json for a repeat.
-FOLDER = INPUTS / "train"
+DESCRIPTIONS = INPUTS / "train"
 
 
 def _layer(value: object) -> tuple[str, dict[str, Any]]:
@@ -53,17 +53,17 @@ Layers = Annotated[dict[Key, Layer], Field(min_length=1)]
 # The range that torch, NumPy and scikit-learn all accept.
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Dataset = Annotated[str, AfterValidator(_dataset)]
+DatasetName = Annotated[str, AfterValidator(_dataset)]
 
 
 class Settings(BaseModel):
-    """A section: every key known, every type exact, nothing changed later."""
+    """A section of the settings: unknown keys and inexact types are errors; values cannot be changed later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Split(Settings):
-    """Counts of training images in each part, for a training set of 60,000, and the seed that draws them."""
+    """The number of images in each part, for a training set of 60,000, and the seed that draws them."""
 
     train: PositiveInt
     validation: PositiveInt
@@ -79,7 +79,7 @@ class Split(Settings):
 class Augment(Settings):
     """How training images vary; by default not at all.
 
-    flip: mirrored with probability 1/2; shift: moved by up to so many pixels each way; erase: the side, in pixels, of a
+    flip: mirror with probability 1/2. shift: move by up to this many pixels each way. erase: the side, in pixels, of a
     square that is blanked out.
     """
 
@@ -108,7 +108,7 @@ class Train(Recipe):
 
 
 class Pixels(Settings):
-    """What the darkest and the lightest pixel become; values in between follow linearly."""
+    """The network's input for the darkest and the lightest pixel; it is linear in between."""
 
     black: float
     white: float
@@ -136,14 +136,14 @@ class Numerics(Settings):
 
 
 class Description(Settings):
-    """All that determines a training's results, apart from the machine.
+    """All that determines a training's results, apart from the machine and the versions of packages.
 
     model: the architecture's key. code: the fingerprint of the stage train.
     """
 
     model: Key
     seed: Seed
-    dataset: Dataset
+    dataset: DatasetName
     split: Split
     architecture: Architecture
     gpu: Numerics
@@ -157,7 +157,7 @@ class Description(Settings):
 
     @property
     def identity(self) -> str:
-        """The SHA-256 sum of the text, in hexadecimal, by which checkpoints and scores are matched."""
+        """The SHA-256 sum of the text, in hexadecimal, by which scores and ablations name their training."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Which code a stage runs, as one hash that comments, docstrings and blank lines do not change."""
+"""A stage's code as one hash, which comments, docstrings and blank lines do not change."""
 
 import ast
 import hashlib
@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-# No result depends on it: it starts, displays and resumes.
+# No result depends on this package: it starts and resumes trainings, and shows progress and errors.
 LEFT_OUT = ROOT / "fashion" / "running"
 # Tokens that are layout, not code.
 LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
@@ -37,8 +37,8 @@ def closure(file: Path) -> set[Path]:
 def stripped(source: str) -> str:
     """Source code without comments, docstrings and blank lines; all other text stays as it is.
 
-    They are cut out by position. Printing the syntax tree instead would give another text on another version of Python.
-    A docstring that shares a line with code stays.
+    They are cut out by position. Printing the syntax tree instead would give another text with another version of
+    Python. A docstring that shares a line with code stays.
     """
     lines = source.split("\n")
     texts, rest = set[int](), set[int]()
@@ -81,7 +81,7 @@ def _imported(file: Path) -> frozenset[Path]:
 
 
 def imports(tree: ast.AST) -> Iterator[str]:
-    """The modules that code imports, except for the type checker alone; `from a import b` may mean a.b."""
+    """The modules that code imports, except under TYPE_CHECKING; `from a import b` may mean a.b."""
     for node in ast.iter_child_nodes(tree):
         match node:
             case ast.If(test=ast.Name("TYPE_CHECKING")):

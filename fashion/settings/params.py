@@ -12,7 +12,7 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from fashion.errors import FashionError, did_you_mean
 from fashion.settings.description import (
     Architecture,
-    Dataset,
+    DatasetName,
     Description,
     Fraction,
     Key,
@@ -36,9 +36,9 @@ def _device(value: str) -> str:
 
 
 class Data(Settings):
-    """Which images."""
+    """The data set."""
 
-    dataset: Dataset
+    dataset: DatasetName
 
 
 class Gpu(Numerics):
@@ -49,7 +49,7 @@ class Gpu(Numerics):
 
 
 class Repeat(Settings):
-    """A further training of an architecture, under another seed."""
+    """A further training of an architecture, with another seed."""
 
     model: str
     seed: Seed
@@ -62,7 +62,7 @@ class Row(Architecture):
 
 
 class Published(Settings):
-    """What others claim for an architecture, as fractions, and where."""
+    """The published accuracies of an architecture, as fractions, and their source."""
 
     train_accuracy: Fraction | None = None
     validation_accuracy: Fraction | None = None
@@ -71,7 +71,7 @@ class Published(Settings):
     note: str | None = None
 
     def accuracies(self) -> dict[str, float]:
-        """The claimed accuracies by name."""
+        """The published accuracies by name."""
         return self.model_dump(include={"train_accuracy", "validation_accuracy", "test_accuracy"}, exclude_none=True)
 
 
@@ -101,7 +101,7 @@ class Params(Settings):
         return params
 
     def _check_names(self) -> None:
-        """Raise FashionError for the first name that refers to nothing, or a repeat that is not named after its own."""
+        """Raise FashionError for the first name that refers to nothing, or a repeat whose name is not KEY-SEED."""
         rows = self.models
         references: list[tuple[str, str, Iterable[str]]] = [("model", self.model, rows)]
         references += [(f"models.{key}.split", row.split, self.splits) for key, row in rows.items()]
@@ -123,13 +123,13 @@ class Params(Settings):
         return self.models[key]
 
     def claims(self, key: str) -> dict[str, float]:
-        """The accuracies published for an architecture, by name; none if the data set is another one."""
+        """The accuracies published for an architecture, by name; none if they are of another data set."""
         if self.data.dataset != "fashion_mnist" or key not in self.published:
             return {}
         return self.published[key].accuracies()
 
     def describe(self, name: str) -> Description:
-        """The description of a training: an architecture under the common seed, or a repeat under its own.
+        """The description of a training: an architecture with the common seed, or a repeat with its own.
 
         Raises FashionError if there is none of that name.
         """
@@ -160,17 +160,17 @@ def _read(path: Path) -> object:
 
 
 def _completed(raw: Any) -> Any:
-    """The settings with each row of `models` laid over the one that it is like, and both over the common settings."""
+    """The settings with each row of `models` merged over the row that `like` names, and over the common settings."""
     match raw:
         case {"models": dict() as models}:
             common = {name: raw[name] for name in ("pixels", "train") if name in raw}
-            rows = {key: _laid_over(common, _like(models, key)) for key in models}
+            rows = {key: _merged(common, _like(models, key)) for key in models}
             return raw | {"models": rows}
     return raw
 
 
 def _like(models: dict[Any, Any], key: Any) -> Any:
-    """A row laid over the one that it is like; its own layers take the place of all of the other's."""
+    """A row merged over the one that `like` names; its own layers replace all of the other's."""
     row = models[key]
     match row:
         case {"like": name}:
@@ -179,13 +179,13 @@ def _like(models: dict[Any, Any], key: Any) -> Any:
                 raise FashionError(f"{where}, which does not exist: {did_you_mean(str(name), map(str, models))} {UNDO}")
             base = models[name]
             if isinstance(base, dict) and "like" in base:
-                raise FashionError(f"{where}, which is itself like another one: name that. {UNDO}")
+                raise FashionError(f"{where}, which itself has `like`: name the row that it is like. {UNDO}")
             own = {"layers": row["layers"]} if "layers" in row else {}
-            return _laid_over(base, row) | own
+            return _merged(base, row) | own
     return row
 
 
-def _laid_over(base: object, top: object) -> Any:
+def _merged(base: object, top: object) -> Any:
     if isinstance(base, dict) and isinstance(top, dict):
-        return base | {key: _laid_over(base.get(key), value) for key, value in top.items()}
+        return base | {key: _merged(base.get(key), value) for key, value in top.items()}
     return top

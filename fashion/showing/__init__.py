@@ -1,1 +1,1 @@
-"""Results for people: pictures, tables, pages."""
+"""Results for people: charts, tables, pages."""

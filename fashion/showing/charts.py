@@ -1,6 +1,6 @@
-"""Pictures without dates and versions: equal numbers give equal bytes.
+"""Charts and sheets of images, without dates and versions: equal numbers give equal bytes.
 
-PNG for dvc plots and README; SVG for pages, in the page's fonts and colours.
+PNG is for dvc plots and README, SVG for pages, in the page's fonts and colours.
 """
 
 import io
@@ -22,16 +22,16 @@ from PIL import Image
 
 Images = NDArray[np.uint8]
 DPI = 100
-# Two of Okabe and Ito's colours: colour-blind readers can tell them apart, and so can readers of grey prints.
+# Two of Okabe and Ito's colours: colour-blind readers can tell them apart, and so can readers of greyscale prints.
 OURS, THEIRS = "#0072B2", "#D55E00"
 
 
 def samples(images: Images, labels: NDArray[np.int64], classes: Sequence[str], columns: int = 20) -> bytes:
-    """Up to three rows of the first images of each class, next to the class's name, as PNG."""
+    """The first images of each class, up to three rows, next to the class's name, as PNG."""
     side, text, gap = images.shape[1], 120, 8
     chosen = [images[labels == number][: 3 * columns] for number in range(len(classes))]
     rows = [max(1, -(-len(tiles) // columns)) for tiles in chosen]
-    # A figure needs a height, even without classes.
+    # A figure's height must be positive, even without classes.
     width, height = text + columns * side + gap, max(gap, sum(rows) * side + len(rows) * gap)
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     bottom = height
@@ -68,7 +68,7 @@ def leaderboard(rows: Sequence[dict[str, Any]]) -> bytes:
 
 
 def ranking(rows: Sequence[dict[str, Any]]) -> str:
-    """The same as SVG."""
+    """The same as `leaderboard`, as SVG."""
     with _page_style():
         return _svg(_ranking(rows, 6))
 
@@ -124,13 +124,13 @@ def against(rows: Sequence[dict[str, Any]], quantity: str, label: str) -> str:
         figure.tight_layout()
         names = [axes.text(x, y, row["model"], fontsize=8) for x, y, row in zip(across, up, rows, strict=True)]
         line = {"arrowstyle": "-", "color": "black", "alpha": 0.4, "linewidth": 0.6}
-        # Names move until they overlap no point and no other name. Without a limit of steps the clock would stop them.
+        # Names move until they overlap no point and no other name. A limit of steps, not of time, is repeatable.
         adjust_text(names, across, up, ax=axes, expand=(1.15, 1.5), iter_lim=500, arrowprops=line)
         return _svg(figure)
 
 
 def filters(weights: NDArray[np.float32]) -> bytes:
-    """A layer's weights, one tile for each output, as PNG: grey is zero, the largest weight is black or white.
+    """A layer's weights, one tile for each output, as PNG: zero is grey, the largest weight black or white.
 
     weights: (outputs, height, width).
     """
@@ -190,7 +190,7 @@ def _png(figure: Figure) -> bytes:
 
 @contextmanager
 def _page_style() -> Iterator[None]:
-    """Text stays text, and names inside the file are the same every time."""
+    """A style in which text stays text, and ids in the file are the same every time."""
     style: dict[Any, Any] = {
         "svg.fonttype": "none",
         "svg.hashsalt": "fashion",

@@ -1,4 +1,4 @@
-"""Pages: one file each that fetches nothing, from the templates next to this module."""
+"""Self-contained pages, one file each, from the templates next to this module."""
 
 import base64
 from pathlib import Path
@@ -11,10 +11,10 @@ from fashion.data.datasets import DATASETS
 
 
 def render(template: str, **content: Any) -> str:
-    """A template filled in; everything but Markup is escaped.
+    """Fill in a template; everything but Markup is escaped.
 
-    Filters for templates: `percent` for fractions, `short` for large numbers, `data` for PNG bytes as an image's
-    address, `drawing` for SVG, `title_of` for a data set's name.
+    Filters for templates: `percent` for fractions, `short` for large numbers, `data` for PNG bytes as a data URL,
+    `drawing` for SVG, `title_of` for a data set's title.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -39,7 +39,7 @@ def percent(fraction: float, places: int = 2) -> str:
 
 
 def short(number: float) -> str:
-    """A large number to three digits with its prefix: 2,317,572,000,000 as 2.32 T."""
+    """A large number to three digits with its SI prefix: 2,317,572,000,000 as 2.32 T."""
     units = ("", "k", "M", "G", "T", "P", "E")
     power = 0
     while number >= 999.5 and power < len(units) - 1:  # noqa: PLR2004 - from 999.5 on it would be written as 1000
@@ -48,5 +48,5 @@ def short(number: float) -> str:
 
 
 def data(image: bytes) -> str:
-    """A PNG as a data address."""
+    """A PNG as a data URL."""
     return f"data:image/png;base64,{base64.b64encode(image).decode()}"

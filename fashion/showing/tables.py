@@ -8,7 +8,7 @@ from rich.text import Text
 
 
 def show(rows: Sequence[dict[str, str | int]]) -> None:
-    """Print rows under their keys, numbers to the right; print nothing if there are no rows."""
+    """Print rows under their keys, numbers right-aligned; print nothing if there are no rows."""
     if not rows:
         return
     table = Table(box=None, header_style="bold", pad_edge=False)
@@ -16,14 +16,14 @@ def show(rows: Sequence[dict[str, str | int]]) -> None:
         table.add_column(name, justify="right" if isinstance(value, int) else "left", overflow="fold")
     for row in rows:
         cells = (f"{value:,}" if isinstance(value, int) else printable(value) for value in row.values())
-        # As text: words in brackets would be markup.
+        # As Text: otherwise words in brackets would be markup.
         table.add_row(*(Text(cell) for cell in cells))
     console = Console()
-    # In a file or a pipe, lines may have any length.
+    # In a file or a pipe, lines are not wrapped.
     console.width = console.width if console.is_terminal else 100_000
     console.print(table)
 
 
 def printable(text: str) -> str:
-    """A text, such as a file's name, with a mark in place of line breaks, control characters and the like."""
+    """A text, a file's name for example, with a mark in place of line breaks, control characters and the like."""
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

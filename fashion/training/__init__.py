@@ -1,1 +1,1 @@
-"""The training engine."""
+"""The training engine: augmentation, hardware, lanes, recipes, epochs."""

@@ -1,4 +1,4 @@
-"""Augmentation: how training images vary, batch by batch, on their device."""
+"""Augmentation: random changes of training images, batch by batch, on their device."""
 
 import torch
 from torch import Tensor
@@ -19,10 +19,10 @@ def views(images: Tensor, augment: Augment) -> Tensor:
 
 
 def augmented(source: Tensor, index: Tensor, augment: Augment, generator: torch.Generator) -> Tensor:
-    """Pick images from their `views` and vary each by draws of its own: uint8 (len(index), 28, 28).
+    """Pick images from their `views`, each with random changes of its own: uint8 (len(index), 28, 28).
 
-    One gather mirrors and moves. The centre of the square that `erase` blanks out may be anywhere (cutout: DeVries and
-    Taylor 2017, arXiv 1708.04552).
+    A single gather mirrors and moves. The centre of the square that `erase` blanks out may be anywhere (cutout: DeVries
+    and Taylor 2017, arXiv 1708.04552).
     """
     places, side, device = source.shape[1], source.shape[3], source.device
 

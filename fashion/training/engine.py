@@ -1,4 +1,4 @@
-"""The training engine: images lie on the device as bytes, a batch is an index, an epoch is one record."""
+"""The training engine: images are on the device as bytes, a batch is an array of indices, an epoch gives one record."""
 
 import math
 from collections import defaultdict
@@ -23,9 +23,9 @@ from fashion.training.recipe import learning_rate, make_optimizer, steps_per_epo
 
 @dataclass(frozen=True)
 class Epoch:
-    """The record of one epoch: means over its batches while it trained, and over the validation images after it.
+    """The record of one epoch: means over its batches during training, and over the validation images after it.
 
-    best: whether these weights are the best so far, by validation accuracy, then by validation loss.
+    best: whether its weights are the best so far, by validation accuracy, then by validation loss.
     """
 
     number: int
@@ -53,7 +53,7 @@ class Run:
     best: dict[str, Tensor]
 
     def state(self) -> tuple[dict[str, Tensor], Any]:
-        """What the next epoch depends on, apart from what determines the run: tensors by name, and plain values."""
+        """What the next epoch depends on, in addition to what determines the run: tensors by name, and plain values."""
         optimizer, scaler = self.lanes.state()
         tensors = {"network": self.network.state_dict(), "best": self.best, "optimizer": optimizer}
         flat = {f"{group}/{name}": tensor for group, state in tensors.items() for name, tensor in state.items()}
@@ -82,10 +82,10 @@ def begin(network: nn.Sequential, architecture: Architecture, seed: int, hardwar
 def train(
     run: Run, training: Part, validation: Part, after_step: Callable[[], object] = lambda: None
 ) -> Iterator[Epoch]:
-    """Train the remaining epochs of a run and yield the record of each, while the network holds its weights.
+    """Train the remaining epochs of a run and yield each one's record, while the network has that epoch's weights.
 
-    Whole batches only: an epoch leaves out the images that do not fill one. Raises FashionError if the loss becomes NaN
-    or infinite.
+    Batches are whole: an epoch leaves out the images that do not fill one. after_step: called after each step. Raises
+    FashionError if the loss becomes NaN or infinite.
     """
     recipe, pixels, hardware = run.architecture.train, run.architecture.pixels, run.hardware
     images, labels = _on(hardware.device, training)
@@ -119,10 +119,10 @@ def train(
 def _train_epoch(
     run: Run, number: int, source: Tensor, labels: Tensor, after_step: Callable[[], object]
 ) -> tuple[float, float, float]:
-    """Train one epoch; the last learning rate, and the mean loss and the accuracy over its batches.
+    """Train one epoch; return the last learning rate, and the mean loss and the accuracy over its batches.
 
-    Each epoch has its own seeds, derived from the run's and its number: one for the order of the images, and two for
-    each lane's augmentation and dropout.
+    Each epoch has its own seeds, derived from the run's seed and its number: one for the order of the images, and two
+    for each lane's augmentation and dropout.
     """
     recipe, pixels, hardware = run.architecture.train, run.architecture.pixels, run.hardware
     steps, size = steps_per_epoch(len(labels), recipe), min(recipe.batch_size, len(labels))
@@ -161,7 +161,7 @@ def _loss(output: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tenso
 
 
 def _sums(output: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """The sum of the cross-entropies of logits, and the number of right answers: float32 (2)."""
+    """The sum of the cross-entropies of logits, and the number of correct predictions: float32 (2)."""
     return torch.stack([_loss(output, labels, label_smoothing), (output.argmax(1) == labels).sum()])
 
 

@@ -1,4 +1,4 @@
-"""Where and how to compute: chosen once, with the reason."""
+"""The device, and how to compute on it: chosen once, with the reasons."""
 
 import os
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from fashion.errors import FashionError
 from fashion.settings.description import Numerics
 from fashion.settings.kernels import Kernels
 
-# What oneDNN uses for bf16 beyond AVX512-BF16, as torch names it.
+# The processor features that oneDNN uses for bf16 beyond AVX512-BF16, as torch names them.
 FASTER = ("amx_bf16", "avx10_2")
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
 class Hardware:
-    """A device and how to use it.
+    """A device, and how to compute on it.
 
     name: the GPU's. numerics: the settings of `gpu` that change bits, without `auto`; its lanes are those of all
-    processes. rank, processes: the number of this process among those that train together. why: the choices in words.
+    processes. rank, processes: this process's number, and how many train together. why: the choices in words.
     """
 
     device: torch.device
@@ -34,11 +34,11 @@ class Hardware:
 
     @property
     def dtype(self) -> torch.dtype:
-        """What layers compute in."""
+        """The precision of the layers."""
         return DTYPES[self.numerics.precision]
 
     def autocast(self) -> torch.autocast:
-        """The context in which a forward pass and its loss run."""
+        """The context in which a forward pass runs."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def settings(self) -> dict[str, Any]:
@@ -47,9 +47,9 @@ class Hardware:
 
 
 def choose(device: str, numerics: Numerics) -> Hardware:
-    """Settle the `auto`s of params.yaml's `gpu` for this machine.
+    """Resolve each `auto` of params.yaml's `gpu` for this machine.
 
-    A process that torchrun started takes the GPU of its number. A GPU computes one lane. Raises FashionError if the
+    A process that torchrun started uses the GPU of its local rank. A GPU computes one lane. Raises FashionError if the
     device is missing or does not compute in the precision, or if the processes cannot share the lanes.
     """
     torchrun = os.environ if distributed.is_torchelastic_launched() else {}
@@ -73,26 +73,26 @@ def choose(device: str, numerics: Numerics) -> Hardware:
 
 def configure(hardware: Hardware) -> None:
     """Set this process's threads and determinism."""
-    # Threads of one operation wait for each other, and lose the time of the slowest: up to 70 times their own if
-    # another program keeps a core busy. fashion/threads.py shares out whole lanes and batches instead.
+    # Threads that share one operation wait for the slowest of them: up to 70 times as long if another program keeps a
+    # core busy. fashion/threads.py distributes whole lanes and batches instead.
     torch.set_num_threads(1)
     deterministic = hardware.numerics.deterministic
     if deterministic:
-        # cuBLAS needs it before its first call to give the same bits again.
+        # cuBLAS needs this before its first call to give the same bits in every run.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    # On Apple's GPUs the gradient of max-pooling has no such form, and torch warns.
+    # On Apple's GPUs the gradient of max-pooling has no deterministic form: torch only warns.
     torch.use_deterministic_algorithms(deterministic, warn_only=hardware.device.type == "mps")
-    # That mode would also fill memory that is about to be overwritten.
+    # That mode would also fill memory that is overwritten at once.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a run-time property
-    # fp32 means fp32: cuDNN would round what it convolves to ten bits.
+    # Otherwise cuDNN convolves fp32 in TF32, which rounds to ten bits.
     torch.backends.cudnn.allow_tf32 = False
 
 
 def place(network: nn.Sequential, hardware: Hardware) -> nn.Sequential:
-    """Move a network to the device; return what computes it there: its own layers, in the fastest form.
+    """Move a network to the device, and return a faster network of the same layers.
 
     A ReLU moves behind a max-pooling that follows it. The greatest value stays the greatest, so values and gradients
-    are the same to the bit, and 2x2 pooling leaves the ReLU a quarter of the work: 7 % of the step of `cnn` on a CPU.
+    are the same to the bit. With 2x2 pooling the ReLU has a quarter of the work: 7 % of the step of `cnn` on a CPU.
     """
     network.to(hardware.device)
     if hardware.numerics.channels_last:
@@ -108,7 +108,7 @@ def place(network: nn.Sequential, hardware: Hardware) -> nn.Sequential:
 
 
 def _device(wanted: str, number: int | None) -> torch.device:
-    """The wanted device; if several processes train together, the one of that number on this machine."""
+    """The wanted device; if several processes train together, the GPU of that number on this machine."""
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if wanted == "auto":
         wanted = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
@@ -135,12 +135,12 @@ def _precision(wanted: str, device: torch.device) -> tuple[str, str]:
 
 
 def _described(kernels: Kernels) -> str:
-    """The kernels in words, with what the processor lacks or has beyond those that give the same bytes everywhere."""
+    """The kernels in words, and whether the processor lacks AVX512-BF16 or has kernels faster than portable ones."""
     has = torch.cpu.get_capabilities()
     if not has.get("avx512_bf16"):
         return f"{kernels} kernels: without AVX512-BF16, so bytes differ from those of processors with it"
     if kernels == "portable" and any(has.get(name) for name in FASTER):
-        return "portable kernels, though there are faster ones: gpu.kernels: fastest takes them, and changes the bytes"
+        return "portable kernels; this processor has faster ones, which change the bytes (gpu.kernels: fastest)"
     return f"{kernels} kernels"
 
 

@@ -1,6 +1,7 @@
 """Lanes: the parts of each batch, computed by one thread each, whose gradients are added in the lanes' order.
 
-The number of lanes determines a result's last bits. How many cores, threads or processes compute them does not.
+The number of lanes determines a result's last bits. The number of cores or threads that compute them does not, and two
+processes with one lane each give the bits of one with two. More lanes in several processes are added in another order.
 """
 
 import copy
@@ -18,9 +19,9 @@ from fashion.training.hardware import Hardware
 
 T = TypeVar("T")
 
-# Weights are padded to, and cut at, multiples of so many values: whole vectors, so that no cut changes a rounding.
+# Weights are padded to, and cut at, multiples of this many values: whole vectors, so that no cut changes a rounding.
 WHOLE = 64
-# Updating fewer weights than these takes less time than waking another thread.
+# Updating fewer weights than this takes less time than waking another thread.
 SLICE = 2**18
 
 
@@ -28,8 +29,8 @@ SLICE = 2**18
 class Lane:
     """One part of each batch: a network that shares its weights, with statistics and random numbers of its own.
 
-    generator: draws the augmentation. gradients: those of all weights in one row. views: the same, one for each weight.
-    outputs, targets: the network's logits for each batch of this epoch, and the labels.
+    generator: draws the augmentation. gradients: those of all weights, in one flat tensor. views: the same memory, in
+    the shape of each weight. outputs, targets: the network's logits for each batch of this epoch, and the labels.
     """
 
     network: nn.Sequential
@@ -44,7 +45,7 @@ class Lane:
 class Slice:
     """Weights that one thread updates.
 
-    rounded: the same weights in the precision that layers compute in. gradients: each lane's, added up in the first.
+    rounded: the same weights in the layers' precision. gradients: those of each lane; the first becomes their sum.
     """
 
     optimizer: torch.optim.Optimizer
@@ -54,7 +55,7 @@ class Slice:
 
 
 class Lanes:
-    """The lanes that this process computes, and the weights that they share, in one row for few operations a step."""
+    """The lanes of this process, and the weights that they share, in one flat tensor: few operations a step."""
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class Lanes:
         hardware: Hardware,
         make_optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
     ) -> None:
-        """Move a placed network's weights into one row; its parameters become views of it."""
+        """Move a placed network's weights into one flat tensor; its parameters become views of that."""
         self._placed, self._hardware = placed, hardware
         self._scaler = torch.amp.GradScaler(hardware.device.type, enabled=hardware.numerics.precision == "fp16")
         parameters = list(placed.parameters())
@@ -75,9 +76,9 @@ class Lanes:
         weights = torch.zeros(starts[-1], device=hardware.device)
         for weight, view in zip(parameters, views(weights), strict=True):
             weight.data = view.copy_(weight.detach())
-        # Rounded once a step for all lanes. The other layers' weights stay in full precision, as under autocast.
+        # Rounded once a step for all lanes. Weights that are not multiplied stay in full precision, as under autocast.
         rounded = weights.to(hardware.dtype)
-        low = _multiplied(placed)
+        low = _autocast_weights(placed)
         pairs = zip(parameters, views(rounded), strict=True)
         self._leaves = [nn.Parameter(view if id(weight) in low else weight.detach()) for weight, view in pairs]
         shared = {id(weight): leaf for weight, leaf in zip(parameters, self._leaves, strict=True)}
@@ -95,12 +96,12 @@ class Lanes:
     def start_epoch(self, seeds: Sequence[Sequence[int]]) -> None:
         """Copy the network's state to the lanes, and seed augmentation and dropout.
 
-        seeds: two for each of all lanes, of this process and others.
+        seeds: two for each lane of all processes.
         """
         self._spread()
         for lane, (augmentation, dropout) in self._with_own(seeds):
             lane.generator.manual_seed(augmentation)
-            # On GPUs, where a process has one lane, dropout draws from torch's own generator.
+            # On GPUs, dropout draws from torch's own generator: there a process has only one lane.
             torch.manual_seed(dropout)
             draws = torch.Generator().manual_seed(dropout)
             for module in lane.network.modules():
@@ -111,7 +112,7 @@ class Lanes:
             lane.network.train()
 
     def step(self, rate: float, batch: Tensor, loss: Callable[[Lane, Tensor], Tensor]) -> None:
-        """Update the weights once, by the gradient of the sum of the lanes' losses, each on its share of a batch.
+        """Update the weights once, with the gradient of the sum of the lanes' losses, each on its share of a batch.
 
         batch: indices of images.
         """
@@ -170,7 +171,7 @@ class Lanes:
         return zip(*(lane.network.buffers() for lane in self.own), strict=True)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
-        """The optimizer's state, in whole rows and counters that do not depend on the slices; and the scaler's."""
+        """The optimizer's state, flat tensors and counters that do not depend on the slices, and the scaler's."""
         states = [piece.optimizer.state[piece.weights] for piece in self._slices]
         rows = {
             name: torch.cat([state[name] for state in states]) if value.dim() else value
@@ -184,7 +185,7 @@ class Lanes:
         for piece in self._slices:
             stop = start + len(piece.weights)
             device = piece.weights.device
-            # The fused optimizers count steps where the weights are, the others on the CPU.
+            # The fused optimizers count steps on the weights' device, the others on the CPU.
             counters = device if piece.optimizer.defaults.get("fused") else torch.device("cpu")
             piece.optimizer.state[piece.weights] = {
                 name: row[start:stop].to(device, copy=True) if row.dim() else row.to(counters, copy=True)
@@ -194,7 +195,7 @@ class Lanes:
         self._scaler.load_state_dict(scaler)
 
 
-def _multiplied(network: nn.Module) -> set[int]:
+def _autocast_weights(network: nn.Module) -> set[int]:
     """The identities of the weights that autocast would round: those of convolutions and matrix products."""
     layers = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
     return {id(weight) for layer in layers for weight in layer.parameters(recurse=False)}

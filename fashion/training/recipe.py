@@ -9,7 +9,7 @@ from fashion.settings.description import Train
 
 
 def steps_per_epoch(images: int, recipe: Train) -> int:
-    """Whole batches in an epoch; one smaller batch if there are too few images for one."""
+    """The number of whole batches in an epoch; 1, a smaller batch, if there are too few images for one."""
     return max(1, images // recipe.batch_size)
 
 

@@ -1,1 +1,1 @@
-"""Trained networks put to use: photos, ONNX, weights made by others."""
+"""Uses of trained networks: predictions for photos, ONNX, weights made by others."""

@@ -1,4 +1,4 @@
-"""Networks as ONNX, from stored images to probabilities, and whether they predict the same."""
+"""Networks as ONNX, from stored images to probabilities, and a check that ONNX predicts the same."""
 
 import json
 from typing import Any, cast
@@ -17,12 +17,12 @@ from fashion.networks.inference import INFERENCE_BATCH, scaled
 from fashion.settings.description import Pixels
 from fashion.threads import cores
 
-# The largest difference of logits, as a share of the largest logit: rounding in fp32 was seen to reach 2e-6 of it.
+# The largest allowed difference of logits, relative to the largest logit. Rounding in fp32 has reached 2e-6 of it.
 TOLERANCE = 1e-4
 
 
-class Whole(nn.Module):
-    """A network with the steps before it and after it."""
+class WithScaling(nn.Module):
+    """A network with the scaling before it and the softmax after it."""
 
     def __init__(self, network: nn.Module, pixels: Pixels) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ def onnx_bytes(network: nn.Module, pixels: Pixels, about: dict[str, Any]) -> byt
     """
     try:
         program = torch.onnx.export(
-            Whole(network, pixels).eval(),
+            WithScaling(network, pixels).eval(),
             (torch.zeros(2, SIDE, SIDE, dtype=torch.uint8),),
             input_names=["images"],
             output_names=["probabilities", "logits"],
@@ -53,17 +53,17 @@ def onnx_bytes(network: nn.Module, pixels: Pixels, about: dict[str, Any]) -> byt
         raise FashionError(
             f"torch cannot export this network ({str(error.__cause__ or error).splitlines()[0]})."
         ) from None
-    # Only torch's older exporter returns nothing.
+    # Only torch's older exporter returns None.
     exported = cast("torch.onnx.ONNXProgram", program)
     for node in exported.model.graph:
-        # They hold the lines of code that a node comes from, with this machine's paths.
+        # They contain the lines of code that a node comes from, with this machine's paths.
         node.metadata_props.clear()
     exported.model.metadata_props.update({name: json.dumps(value) for name, value in about.items()})
     return bytes(exported.model_proto.SerializeToString())
 
 
 def check(content: bytes, images: NDArray[np.uint8], reference: NDArray[np.float32]) -> tuple[int, float]:
-    """On how many images an ONNX file predicts the network's class, and the largest difference of their logits.
+    """The number of images for which an ONNX file predicts the network's class, and the largest difference of logits.
 
     images: uint8 (n, 28, 28). reference: the network's logits (n, 10). Raises FashionError if logits differ by more
     than rounding explains, or if the file predicts a class whose logit is clearly below the network's largest.

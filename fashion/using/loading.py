@@ -1,4 +1,4 @@
-"""Load weights outside the pipeline, also files made by others, and only if they fit."""
+"""Load weights outside the pipeline, also from files made by others, but only if they fit."""
 
 import json
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ from fashion.networks import weights
 from fashion.settings.description import Description
 from fashion.settings.params import Params
 
-# The types that weights may be stored as; smaller ones have no meaning without their scale factors.
+# The types in which weights may be stored; smaller ones have no meaning without their scale factors.
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 @contextmanager
 def made_by(stage: str) -> Iterator[None]:
-    """If the body does not find a file, say which stage makes it."""
+    """If the body does not find a file, raise a FashionError that names the stage that makes it."""
     try:
         yield
     except FileNotFoundError as error:
@@ -49,14 +49,16 @@ def trained(key: str) -> Path:
 
 
 def fill(network: nn.Module, path: Path, description: Description) -> None:
-    """Load a file's weights into a network of that description; files without a description may be loaded too.
+    """Load a file's weights into a network with that description; a file without a description may be loaded too.
 
     Raises FashionError if the file is missing, not safetensors, or of another architecture, data set or split.
     """
     state, header = _read(path)
     wanted = {"description": description.model_dump()}
     if header is not None and _computation(header) != _computation(wanted):
-        raise FashionError(f"{path} states another data set, split, pixel range or network: name its own architecture.")
+        raise FashionError(
+            f"{path} states another data set, split, pixel range or network: name the architecture that it belongs to."
+        )
     given, needed = _kinds(state), _kinds(network.state_dict())
     for name in needed | given:
         has, needs = given.get(name, "absent"), needed.get(name, "absent")
@@ -66,7 +68,7 @@ def fill(network: nn.Module, path: Path, description: Description) -> None:
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], object]:
-    """The tensors of a safetensors file, and its header; None if it has none of this project."""
+    """The tensors of a safetensors file, and its header; None if it has no header of this project."""
     try:
         with safe_open(path, framework="pt") as file:
             if weights.ENTRY not in (file.metadata() or {}):
@@ -75,13 +77,13 @@ def _read(path: Path) -> tuple[dict[str, Tensor], object]:
         raise FashionError(f"{path} is not here.") from None
     except (SafetensorError, OSError) as error:
         raise FashionError(
-            f"{path} cannot be read as safetensors ({error}): safetensors.torch.save_file writes a state dict so."
+            f"{path} cannot be read as safetensors ({error}): write its state dict with safetensors.torch.save_file."
         ) from None
     return weights.read(path)
 
 
 def _computation(header: object) -> str | None:
-    """What decides the logits and the held-out images in a description; as text, since layers have an order."""
+    """What determines the logits and the held-out images in a description; as text, since layers have an order."""
     match header:
         case {
             "description": {"dataset": dataset, "split": split, "architecture": {"pixels": pixels, "layers": layers}}

@@ -100,7 +100,7 @@ def _grey(path: Path) -> Grey:
 
 
 def _on_backdrop(image: Image.Image) -> Image.Image:
-    """An image with transparency, on black if its visible part is light, otherwise on white."""
+    """An image with transparency, put on black if its visible part is light, otherwise on white."""
     grey, alpha = image.convert("L"), image.getchannel("A")
     light = ImageStat.Stat(grey, alpha).mean[0] > MIDDLE
     backdrop = Image.new("L", image.size, 0 if light else 255)
@@ -116,7 +116,7 @@ def _background(grey: Grey) -> np.float32:
 
 
 def _cropped(values: Values) -> Values:
-    """The smallest rectangle that holds all values other than zero."""
+    """The smallest rectangle that contains all values other than zero."""
     rows, columns = (np.flatnonzero(values.any(axis)) for axis in (1, 0))
     return values[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
@@ -124,7 +124,7 @@ def _cropped(values: Values) -> Values:
 def _scaled(item: Values) -> Grey:
     """The longer side becomes 28, the other in proportion; the brightest pixel becomes 255 (data set: 254 or 255)."""
     height, width = (max(1, round(side * SIDE / max(item.shape))) for side in item.shape)
-    # Of Pillow's six filters it costs `cnn` the least accuracy on enlarged validation images: half a point.
+    # Of Pillow's six filters this one costs `cnn` the least accuracy on enlarged validation images: half a point.
     small = np.asarray(Image.fromarray(item).resize((width, height), Image.Resampling.LANCZOS)).clip(0, item.max())
     bright: Grey = np.rint(small * (255 / small.max())).astype(np.uint8)
     return bright
