@@ -8,11 +8,12 @@ import torch
 
 from fashion.errors import FashionError
 from fashion.files import write_text
-from fashion.networks.building import build
+from fashion.networks.building import build, check_training
 from fashion.running.advice import in_row
 from fashion.settings.description import INPUTS
 from fashion.settings.fingerprint import fingerprint
 from fashion.settings.params import PATH, UNDO, Params
+from fashion.training.recipe import smallest_share
 
 
 def check() -> None:
@@ -21,7 +22,8 @@ def check() -> None:
     for key, row in params.models.items():
         # On the meta device tensors have shapes but no content: all architectures together take milliseconds.
         with torch.device("meta"), in_row(key):
-            build(row.layers)
+            network = build(row.layers, row.init)
+            check_training(network, smallest_share(row.train.batch_size, params.gpu.lanes))
     files = {f"train/{name}.json": _description(params, name) for name in (*params.models, *params.repeats)}
     splits = {key: params.splits[row.split].model_dump() for key, row in params.models.items()}
     files["splits.json"] = json.dumps(splits, indent=2) + "\n"

@@ -68,7 +68,12 @@ def test_any_settings_are_accepted_or_reported(changes: list[tuple[int, int, str
 
 
 @pytest.mark.parametrize(
-    "text", ["[" * 5000, "{a: " * 5000, "a: &a [*a]", "\0", "\ufeff", "? ", "%YAML 9.9\n---\n", "- a\nb"]
+    "text",
+    [
+        *("[" * 5000, "[" * 200_000, "{a: " * 5000, "- " * 20_000, "a: &a [*a]", "\0", "\ufeff", "? ", "- a\nb"),
+        *("%YAML 9.9\n---\n", "a: !!binary =", "a: !!python/name:os.system ''", f"a: {'b' * 2**20}"),
+    ],
+    ids=range(13),
 )
 def test_extreme_settings_are_reported(tmp_path: Path, text: str) -> None:
     """Deep nesting, self-references and forbidden characters are reported in one sentence too."""
@@ -144,7 +149,8 @@ def test_any_bytes_are_read_or_reported(name: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize(
     ("layers", "message"),
     [
-        ({"hidden": ["Linear", {"out_features": 10**12}], "logits": ["Linear", {"out_features": 10}]}, "other shapes"),
+        ({"hidden": ["Linear", {"out_features": 10**12}], "logits": ["Linear", {"out_features": 10}]}, "values for"),
+        ({"hidden": ["Linear", {"out_features": 10**6}], "logits": ["Linear", {"out_features": 10}]}, "other shapes"),
         ({"logits": ["Linear", {"out_features": 20}]}, "the last must give 10 values"),
         ({"logits": ["os.system", {}]}, "there is no layer"),
     ],

@@ -1,16 +1,19 @@
 """The architectures: exact numbers of parameters, and weights that train; layers are compared with references."""
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
 from fashion.errors import FashionError
 from fashion.networks import weights
-from fashion.networks.building import build, count, summarise
+from fashion.networks.building import build, check_training, count, summarise
 from fashion.networks.layers import (
     AvgPool2d,
     CodeDistance,
@@ -297,6 +300,9 @@ BODY = {
     "relu1": "ReLU",
     "conv1": {"Conv2d": {"out_channels": 8, "kernel_size": 3, "padding": 1, "stride": 2}},
 }
+LOGITS = ("Linear", {"out_features": 10})
+CODES = ("CodeDistance", {"classes": 10})
+NORM = ("LocalResponseNorm", {"size": 5, "alpha": 1e-4, "beta": 0.75, "k": 2.0})
 
 
 HEAD: dict[str, tuple[str, dict[str, Any]]] = {"flatten": ("Flatten", {}), "logits": ("Linear", {"out_features": 10})}
@@ -381,18 +387,36 @@ def test_codes_are_far_apart_and_the_nearest_wins() -> None:
     ("layers", "expected"),
     [
         ({"a": ("Conv3d", {})}, "layers.a: there is no layer 'Conv3d': did you mean Conv2d?"),
-        ({"a": ("Conv2d", {"kernel_size": 3})}, "layers.a: Conv2d does not take"),
+        ({"a": ("Conv2d", {"kernel_size": 3})}, "layers.a: Conv2d needs the argument 'out_channels'."),
+        (
+            {"a": ("Conv2d", {"out_channels": 4, "kernel_size": 3, "bias": "no"})},
+            "layers.a.bias is 'no': it must be a valid boolean.",
+        ),
+        (
+            {"a": ("Conv2d", {"out_channels": 4, "kernel_size": [3, 3, 3]})},
+            "layers.a.kernel_size is [3, 3, 3]: it must be a valid integer.",
+        ),
+        ({"a": ("Flatten", {"start_dim": 1.0})}, "layers.a.start_dim is 1.0: it must be a valid integer."),
+        ({"a": ("ELU", {"alpha": True})}, "layers.a.alpha is True: it must be a valid number."),
+        ({"a": ("ELU", {"alpha": math.inf})}, "layers.a.alpha is inf: it must be a finite number."),
+        ({"a": ("ReLU", {"inplace": True})}, "layers.a: ReLU takes no arguments, and 'inplace' is one."),
+        ({"a": ("LeakyReLU", {"inplace": True})}, "layers.a: LeakyReLU has no argument 'inplace'"),
         (
             {"a": ("Conv2d", {"outchannels": 3})},
             "layers.a: Conv2d has no argument 'outchannels': did you mean out_channels?",
         ),
         ({"a": ("Linear", {"out_features": 3, "device": "cpu"})}, "layers.a: Linear has no argument 'device'"),
-        ({"a": ("Subsampling", {"kernel_size": 0})}, "layers.a: Subsampling does not take"),
+        (
+            {"a": ("Subsampling", {"kernel_size": 0})},
+            "layers.a.kernel_size is 0: it must be greater than or equal to 1.",
+        ),
         ({"a": ("Conv2d", {"out_channels": 4, "kernel_size": 3, "stride": 0})}, "layers.a: Conv2d does not"),
         ({"a": ("Linear", {"out_features": 0})}, "layers.a: Linear does not"),
         ({"a": ("MaxPool2d", {"kernel_size": 2, "return_indices": True})}, "layers.a: MaxPool2d does not fit"),
         ({"a": ("Flatten", {"start_dim": 0})}, "layers.a: Flatten does not fit"),
         ({"train": ("Flatten", {})}, "layers.train: torch itself uses this name"),
+        ({"training": ("Flatten", {})}, "layers.training: torch itself uses this name"),
+        ({"_modules": ("Flatten", {})}, "layers._modules: torch itself uses this name"),
         (
             {"a": ("Conv2d", {"out_channels": 4, "kernel_size": 29})},
             "layers.a: Conv2d does not fit its input",
@@ -403,14 +427,41 @@ def test_codes_are_far_apart_and_the_nearest_wins() -> None:
         ),
         ({"a": ("Flatten", {})}, "layers.a has output shape (784,); the last must give 10 values."),
         ({"a": ("Linear", {"out_features": -1})}, "layers.a: Linear does not take"),
-        ({"a": ("Dropout", {"p": 2})}, "layers.a: Dropout does not take"),
+        ({"a": ("Dropout", {"p": 2})}, "layers.a.p is 2: it must be less than or equal to 0.99."),
+        ({"a": ("Dropout", {"p": 0.999995})}, "layers.a.p is 0.999995: it must be less than or equal to 0.99."),
+        ({"a": ("Flatten", {}), "b": ("Dropout2d", {})}, "layers.b: Dropout2d does not fit its input (784,)"),
         (
             {"a": ("PartialConv2d", {"kernel_size": 3, "connections": {"x": "7"}})},
             "there are 1, counted from 0",
         ),
-        ({"a": ("Residual", {})}, "layers.a.layers is None"),
+        (
+            {"a": ("PartialConv2d", {"kernel_size": 3, "connections": {"x": "00"}})},
+            "connections name an input map twice",
+        ),
+        (
+            {"a": ("PartialConv2d", {"kernel_size": 3, "connections": {"x": "\u0660"}})},
+            "layers.a.connections is '\u0660': String should match",
+        ),
+        ({"a": ("PartialConv2d", {"kernel_size": 3, "connections": {}})}, "layers.a.connections is {}: "),
+        ({"a": ("Residual", {})}, "layers.a: Residual needs the argument 'layers'."),
         ({"a": ("Residual", {"layer": BODY})}, "layers.a: Residual has no argument 'layer': did you mean layers?"),
-        ({"a": ("Residual", {"layers": BODY, "repeat": 0})}, "layers.a: repeat is 0"),
+        ({"a": ("Residual", {"layers": BODY, "repeat": 0})}, "layers.a.repeat is 0: it must be greater than"),
+        (
+            {"a": ("Residual", {"layers": BODY, "repeat": 10**9})},
+            "the network has more than 1,000 layers, repeated ones included.",
+        ),
+        (
+            {"a": ("Flatten", {}), "b": ("Linear", {"out_features": 10**15}), "c": ("Linear", {"out_features": 10})},
+            "layers.b: Linear does not fit its input (784,): its output would have 1,000,000,000,000,000 values",
+        ),
+        (
+            {"a": ("Flatten", {}), "b": ("CodeDistance", {"classes": 10**9})},
+            "layers: the network has 784,000,000,000 weights and buffers: at most 1,000,000,000 fit.",
+        ),
+        (
+            {"a": ("Conv2d", {"out_channels": 10**6, "kernel_size": 1}), "b": NORM, "c": ("Flatten", {}), "d": LOGITS},
+            "layers: the network has 1,007,842,000,010 weights and buffers: at most 1,000,000,000 fit.",
+        ),
         ({"a": ("Residual", {"layers": {"A.b": "ReLU"}})}, "layers.a.layers.A.b is 'A.b': String should match"),
         ({"a": ("Residual", {"layers": {"b": "Conv2"}})}, "layers.a.layers.b: there is no layer 'Conv2'"),
         ({"a": ("Residual", {"layers": {"b": "Flatten"}})}, "layers.a: its layers turn (1, 28, 28) into (784,)"),
@@ -424,14 +475,52 @@ def test_impossible_layers_are_reported(layers: dict[str, tuple[str, dict[str, o
     assert "\n" not in str(caught.value)
 
 
-def test_a_network_of_any_size_is_checked_without_memory() -> None:
-    """On the meta device the parameters of a network of terabytes can be counted."""
+def test_a_network_of_any_allowed_size_is_checked_without_memory() -> None:
+    """On the meta device the parameters of a network of gigabytes can be counted."""
     with torch.device("meta"):
-        network = build(
-            {
-                "flatten": ("Flatten", {}),
-                "a": ("Linear", {"out_features": 10**10}),
-                "b": ("Linear", {"out_features": 10}),
-            }
-        )
-    assert count(network)[0] == (784 + 1) * 10**10 + (10**10 + 1) * 10
+        network = build({"flatten": ("Flatten", {}), "a": ("Linear", {"out_features": 10**6}), "b": LOGITS})
+    assert count(network)[0] == (784 + 1) * 10**6 + (10**6 + 1) * 10
+
+
+@pytest.mark.parametrize(
+    ("layers", "expected"),
+    [
+        (
+            {"a": ("Flatten", {}), "b": LOGITS, "c": ("BatchNorm1d", {})},
+            "layers.c: BatchNorm1d cannot train on 1 images",
+        ),
+        ({"a": ("AvgPool2d", {"kernel_size": 8}), "b": ("Flatten", {}), "c": CODES}, "layers: no layer has weights"),
+    ],
+)
+def test_a_network_that_cannot_train_is_reported(
+    layers: dict[str, tuple[str, dict[str, object]]], expected: str
+) -> None:
+    """Layers that compute logits, but do not train on one image or have no weights, are reported by name."""
+    with torch.device("meta"), pytest.raises(FashionError) as caught:
+        check_training(build(layers), images=1)
+    assert str(caught.value).startswith(expected)
+
+
+def test_linear_layers_without_bias_can_be_drawn_by_fan_in() -> None:
+    """With `init: fan_in_normal` a linear layer without a bias gets weights of deviation 1/sqrt(fan in)."""
+    layers = {"a": ("Flatten", {}), "b": ("Linear", {"out_features": 10, "bias": False})}
+    weight = build(layers, "fan_in_normal").get_parameter("b.weight")
+    assert weight.std().item() == pytest.approx(1 / 28, rel=0.05)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(
+    st.integers(1, 4),
+    st.none() | st.integers(1, 4),
+    st.integers(0, 2),
+    st.booleans(),
+    st.booleans(),
+    st.none() | st.integers(1, 9),
+)
+def test_average_pooling_is_torchs(
+    size: int, stride: int | None, padding: int, ceil_mode: bool, include: bool, divisor: int | None
+) -> None:
+    """With any arguments AvgPool2d gives the values of torch's class."""
+    arguments = size, stride, min(padding, size // 2), ceil_mode, include, divisor
+    maps = torch.randn(2, 3, 7, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(AvgPool2d(*arguments)(maps), torch.nn.AvgPool2d(*arguments)(maps), atol=1e-6)

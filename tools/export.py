@@ -5,10 +5,10 @@ from pathlib import Path
 import typer
 
 from fashion.data.reading import read_part
+from fashion.errors import printable
 from fashion.files import write_bytes
 from fashion.judging.predictions import finite_logits
 from fashion.networks.weights import load
-from fashion.showing.tables import printable
 from fashion.using import exporting
 from fashion.using.loading import class_names, made_by, trained
 

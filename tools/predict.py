@@ -10,12 +10,12 @@ import torch
 import typer
 
 from fashion.data.datasets import SIDE
-from fashion.errors import FashionError
+from fashion.errors import FashionError, printable
 from fashion.files import write_bytes
 from fashion.judging.predictions import finite_logits
 from fashion.networks.weights import load
 from fashion.settings.params import Params
-from fashion.showing.tables import printable, show
+from fashion.showing.tables import show
 from fashion.using.loading import class_names, trained
 from fashion.using.pictures import Grey, files, png, read
 

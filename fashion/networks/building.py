@@ -1,18 +1,21 @@
 """Networks from rows of params.yaml: layers by name, input sizes inferred."""
 
+import json
 import math
 from collections import OrderedDict
-from collections.abc import Set
-from inspect import signature
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterator
+from functools import cache
+from inspect import Parameter, signature
+from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
 
 import torch
-from pydantic import TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from torch import Tensor, nn
 
 from fashion.data.datasets import CLASS_COUNT, SIDE
 from fashion.errors import FashionError, did_you_mean
 from fashion.networks.layers import (
+    MAPS,
     AvgPool2d,
     CodeDistance,
     Conv2d,
@@ -54,8 +57,23 @@ LAYERS: dict[str, tuple[type[nn.Module], str | None]] = {
     "ScaledTanh": (ScaledTanh, None),
     "Residual": (Residual, None),
 }
-# The dimensions of feature maps: image, channel, row, column.
-MAPS = 4
+# Arguments that are no settings: `gpu` decides the device and the type, and a layer that works in place would overwrite
+# the input that a residual block adds.
+NOT_SETTABLE = {"device", "dtype", "inplace"}
+# A network of more values, or a layer with more for one image, takes over 4 GB in fp32.
+MOST_VALUES = 10**9
+# Layers, those of residual blocks counted as often as they are repeated.
+MOST_LAYERS = 1000
+STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Blocks(BaseModel):
+    """The arguments of Residual in settings: the layers of one block, and the number of blocks."""
+
+    model_config = STRICT
+
+    layers: Layers
+    repeat: Annotated[int, Field(ge=1)] = 1
 
 
 class LayerSummary(NamedTuple):
@@ -73,8 +91,13 @@ def build(layers: Layers, init: Literal["torch", "fan_in_normal"] = "torch", see
     init: `torch` leaves each layer its default; `fan_in_normal` draws linear weights from N(0, 1/sqrt(fan_in)) and
     zeroes their biases. Raises FashionError, naming the layer, if one is unknown or does not fit its input.
     """
+    # First without memory, since settings may state any size.
+    with torch.device("meta"):
+        stated, _ = _whole(layers)
+    if (values := sum(tensor.numel() for tensor in (*stated.parameters(), *stated.buffers()))) > MOST_VALUES:
+        raise FashionError(f"layers: the network has {values:,} weights and buffers: at most {MOST_VALUES:,} fit.")
     torch.manual_seed(seed)
-    network, x = _chain("layers", layers, _sample())
+    network, x = _whole(layers)
     if x.shape[1:] != (CLASS_COUNT,):
         raise FashionError(
             f"layers.{[*layers][-1]} has output shape {tuple(x.shape[1:])}; the last must give {CLASS_COUNT} values."
@@ -83,7 +106,8 @@ def build(layers: Layers, init: Literal["torch", "fan_in_normal"] = "torch", see
         for module in network.modules():
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=1 / math.sqrt(module.in_features))
-                nn.init.zeros_(module.bias)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
     return network
 
 
@@ -106,51 +130,103 @@ def count(network: nn.Module) -> tuple[int, int]:
     return trainable, trainable + running
 
 
+def check_training(network: nn.Sequential, images: int) -> None:
+    """Raise FashionError, naming the layer, unless the network trains on that many images at once.
+
+    network: on the meta device, where nothing is computed.
+    """
+    x = _sample()[:1].expand(images, -1, -1, -1)
+    for name, module in network.train().named_children():
+        try:
+            x = module(x)
+        except Exception as error:  # noqa: BLE001 - a layer may raise anything for a number of images that it cannot use
+            problem = f"{type(module).__name__} cannot train on {images} images at once"
+            raise FashionError(f"layers.{name}: {problem}: {_short(error)}.") from None
+    if not x.requires_grad:
+        raise FashionError("layers: no layer has weights to train.")
+
+
 def _sample() -> Tensor:
     """Two images to try layers on, since batch norm needs more than one."""
     return torch.zeros(2, 1, SIDE, SIDE)
 
 
-def _chain(where: str, layers: Layers, x: Tensor) -> tuple[nn.Sequential, Tensor]:
-    """Layers in order, built for the input x, and their output."""
+def _whole(layers: Layers) -> tuple[nn.Sequential, Tensor]:
+    """The network and its output for the sample."""
+    return _chain("layers", layers, _sample(), iter(range(MOST_LAYERS)))
+
+
+def _chain(where: str, layers: Layers, x: Tensor, left: Iterator[int]) -> tuple[nn.Sequential, Tensor]:
+    """Layers in order, built for the input x, and their output. left: has an item for each layer that may follow."""
     built: OrderedDict[str, nn.Module] = OrderedDict()
     for name, (kind, arguments) in layers.items():
         inside = f"{where}.{name}"
-        if hasattr(nn.Sequential, name):
+        if hasattr(nn.Sequential(), name):
             raise FashionError(f"{inside}: torch itself uses this name: choose another.")
         if kind not in LAYERS:
             raise FashionError(f"{inside}: there is no layer {kind!r}: {did_you_mean(kind, LAYERS)}")
-        make = _residual if kind == "Residual" else _layer
-        built[name] = make(inside, kind, arguments, x)
+        if next(left, None) is None:
+            raise FashionError(f"{inside}: the network has more than {MOST_LAYERS:,} layers, repeated ones included.")
+        given = _validated(inside, kind, arguments)
+        built[name] = _residual(inside, given, x, left) if isinstance(given, Blocks) else _layer(inside, kind, given, x)
         x = _fitting(inside, built[name], x)
     return nn.Sequential(built), x
 
 
-def _layer(where: str, kind: str, arguments: dict[str, Any], x: Tensor) -> nn.Module:
+def _validated(where: str, kind: str, arguments: dict[str, Any]) -> BaseModel:
+    """A layer's arguments, in the types that its class documents; FashionError for the first that has another."""
+    model = _arguments(kind)
+    try:
+        # As JSON, in which a list may stand for a tuple, and all else must have its exact type.
+        return model.model_validate_json(json.dumps(arguments))
+    except ValidationError as error:
+        errors = error.errors()
+    # An unknown argument before a missing one: a misspelt name causes both.
+    first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
+    # Behind an argument's name stand the types that were tried; only the layers of a block have names inside.
+    names = [str(part) for part in first["loc"][: None if model is Blocks else 1] if part != "[key]"]
+    match first["type"]:
+        case "extra_forbidden" if not model.model_fields:
+            problem = f": {kind} takes no arguments, and {names[0]!r} is one."
+        case "extra_forbidden":
+            problem = f": {kind} has no argument {names[0]!r}: {did_you_mean(names[0], sorted(model.model_fields))}"
+        case "missing":
+            problem = f": {kind} needs the argument {names[0]!r}."
+        case _:
+            problem = f".{'.'.join(names)} is {first['input']!r}: {first['msg'].replace('Input should', 'it must')}."
+    raise FashionError(f"{where}{problem}")
+
+
+@cache
+def _arguments(kind: str) -> type[BaseModel]:
+    """The arguments that settings may give a layer, as types: those of its constructor without the inferred one."""
+    if kind == "Residual":
+        return Blocks
     made, inferred = LAYERS[kind]
-    # The settings of `gpu` decide the device and the type.
-    _refuse_others(where, kind, arguments, signature(made).parameters.keys() - {inferred, "device", "dtype"})
+    types = get_type_hints(made.__init__, include_extras=True)
+    fields: dict[str, Any] = {
+        name: (types[name], ... if parameter.default is Parameter.empty else parameter.default)
+        for name, parameter in signature(made).parameters.items()
+        # Activations without arguments have the *args and **kwargs of torch.nn.Module.
+        if name not in {inferred, *NOT_SETTABLE, "args", "kwargs"}
+    }
+    return create_model(kind, __config__=STRICT, **fields)
+
+
+def _layer(where: str, kind: str, given: BaseModel, x: Tensor) -> nn.Module:
+    made, inferred = LAYERS[kind]
+    arguments = {name: getattr(given, name) for name in given.model_fields_set}
     try:
         return made(**({inferred: x.shape[1]} if inferred else {}), **arguments)
     except Exception as error:  # noqa: BLE001 - a class may raise anything for arguments that it was not written for
         raise FashionError(f"{where}: {kind} does not take {arguments}: {_short(error)}.") from None
 
 
-def _residual(where: str, kind: str, arguments: dict[str, Any], x: Tensor) -> nn.Module:
-    _refuse_others(where, kind, arguments, {"layers", "repeat"})
-    repeat = arguments.get("repeat", 1)
-    if type(repeat) is not int or repeat < 1:
-        raise FashionError(f"{where}: repeat is {repeat!r}: it must be a positive whole number.")
-    try:
-        layers = TypeAdapter(Layers).validate_python(arguments.get("layers"))
-    except ValidationError as error:
-        first = error.errors()[0]
-        inside = ".".join(str(part) for part in ("layers", *first["loc"]) if part != "[key]")
-        raise FashionError(f"{where}.{inside} is {first['input']!r}: {first['msg']}.") from None
+def _residual(where: str, given: Blocks, x: Tensor, left: Iterator[int]) -> nn.Module:
     bodies: list[nn.Module] = []
     shortcuts: list[nn.Module] = []
-    for _ in range(repeat):
-        body, result = _chain(f"{where}.layers", layers, x)
+    for _ in range(given.repeat):
+        body, result = _chain(f"{where}.layers", given.layers, x, left)
         bodies.append(body)
         shortcuts.append(_shortcut(where, x, result))
         x = result
@@ -167,11 +243,6 @@ def _shortcut(where: str, x: Tensor, result: Tensor) -> nn.Module:
     raise FashionError(f"{where}: its layers turn {shapes[0]} into {shapes[1]}, and the two cannot be added.")
 
 
-def _refuse_others(where: str, kind: str, arguments: dict[str, Any], known: Set[str]) -> None:
-    for argument in arguments.keys() - known:
-        raise FashionError(f"{where}: {kind} has no argument {argument!r}: {did_you_mean(argument, sorted(known))}")
-
-
 @torch.no_grad()
 def _fitting(where: str, module: nn.Module, x: Tensor) -> Tensor:
     """A layer's output for x; its state stays as it is. FashionError if the layer does not fit."""
@@ -182,7 +253,9 @@ def _fitting(where: str, module: nn.Module, x: Tensor) -> Tensor:
     except Exception as error:  # noqa: BLE001 - a layer may raise anything for a shape that it was not written for
         raise FashionError(f"{problem}: {_short(error)}.") from None
     if not isinstance(result, Tensor) or result.shape[:1] != x.shape[:1] or result[0].numel() == 0:
-        raise FashionError(f"{problem}: its output would be empty.")
+        raise FashionError(f"{problem}: its output would be empty, or not one of each image.")
+    if (values := result[0].numel()) > MOST_VALUES:
+        raise FashionError(f"{problem}: its output would have {values:,} values for one image.")
     return result
 
 

@@ -5,11 +5,21 @@ Proceedings of the IEEE 86(11), 1998, section II.B.
 """
 
 import math
-from typing import Any
+from itertools import accumulate, pairwise
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
+
+# The dimensions of feature maps: image, channel, row, column.
+MAPS = 4
+Positive = Annotated[int, Field(ge=1)]
+# Words of digits, at least one.
+Words = Annotated[str, Field(pattern=r"^[0-9]+(\s+[0-9]+)*$")]
+# The share of values to drop. More would leave no value in most rows, and multiply one that is left by over a hundred.
+Share = Annotated[float, Field(ge=0, le=0.99)]
 
 
 class Conv2d(nn.Conv2d):
@@ -29,7 +39,7 @@ class Conv2d(nn.Conv2d):
 class Conv3x3(Conv2d):
     """A 3x3 convolution that keeps height and width, without a bias, since a batch norm follows it."""
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, in_channels: int, out_channels: Positive) -> None:
         super().__init__(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
 
 
@@ -69,7 +79,7 @@ class AvgPool2d(nn.AvgPool2d):
     def forward(self, maps: Tensor) -> Tensor:
         """(n, channels, height, width) -> (n, channels, new height, new width)."""
         size = self.kernel_size
-        plain = (self.stride, self.padding, self.divisor_override) == (size, 0, None)
+        plain = (self.stride, self.padding, self.ceil_mode, self.divisor_override) == (size, 0, False, None)
         return block_mean(maps, size) if plain and isinstance(size, int) else super().forward(maps)
 
 
@@ -101,7 +111,7 @@ class ScaledTanh(nn.Module):
 class Subsampling(nn.Module):
     """The sum of each block of pixels times a trainable coefficient, plus a trainable bias: one pair for each map."""
 
-    def __init__(self, in_channels: int, kernel_size: int) -> None:
+    def __init__(self, in_channels: int, kernel_size: Positive) -> None:
         super().__init__()
         self.kernel_size = kernel_size
         # With a coefficient of 1/area, training starts from the block's mean, as in average pooling.
@@ -120,7 +130,12 @@ class PartialConv2d(nn.Module):
     strings have no meaning. Only connections have weights: shape (connections, kernel_size, kernel_size).
     """
 
-    def __init__(self, in_channels: int, kernel_size: int, connections: dict[str, str]) -> None:
+    def __init__(
+        self,
+        in_channels: int,
+        kernel_size: Positive,
+        connections: Annotated[dict[str, Words], Field(min_length=1)],
+    ) -> None:
         super().__init__()
         words = " ".join(connections.values()).split()
         pairs = [(target, int(digit)) for target, word in enumerate(words) for digit in word]
@@ -128,6 +143,8 @@ class PartialConv2d(nn.Module):
             raise ValueError(
                 f"connections name an input map that does not exist: there are {in_channels}, counted from 0"
             )
+        if len({*pairs}) < len(pairs):
+            raise ValueError("connections name an input map twice for one output map")
         self.shape = (len(words), in_channels, kernel_size, kernel_size)
         self.weight = nn.Parameter(torch.empty(len(pairs), kernel_size, kernel_size))
         self.bias = nn.Parameter(torch.empty(len(words)))
@@ -137,11 +154,11 @@ class PartialConv2d(nn.Module):
         self.register_buffer("targets", torch.tensor(targets), persistent=False)
         self.register_buffer("sources", torch.tensor(sources), persistent=False)
         # As in torch.nn.Conv2d: uniform within 1/sqrt(fan in), here of each map.
-        for target, word in enumerate(words):
-            bound = (len(word) * kernel_size**2) ** -0.5
-            nn.init.uniform_(self.bias.data[target : target + 1], -bound, bound)
-            for pair in (pair for pair, (owner, _) in enumerate(pairs) if owner == target):
-                nn.init.uniform_(self.weight.data[pair], -bound, bound)
+        ends = pairwise(accumulate(map(len, words), initial=0))
+        for target, (start, end) in enumerate(ends):
+            bound = ((end - start) * kernel_size**2) ** -0.5
+            nn.init.uniform_(self.bias.data[target], -bound, bound)
+            nn.init.uniform_(self.weight.data[start:end], -bound, bound)
 
     def forward(self, maps: Tensor) -> Tensor:
         """(n, in_channels, height, width) -> (n, maps, height - kernel_size + 1, width - kernel_size + 1)."""
@@ -156,12 +173,14 @@ class CodeDistance(nn.Module):
     (40 or 42 of 84), so all classes are about equally far apart. There is no trainable parameter.
     """
 
-    def __init__(self, in_features: int, classes: int) -> None:
+    def __init__(self, in_features: int, classes: Positive) -> None:
         super().__init__()
         # The parity of the bits that the numbers of class and place share. Number 0 has a constant code: count from 1.
-        parity = [[((kind & place).bit_count() & 1) for place in range(in_features)] for kind in range(1, classes + 1)]
+        bits = torch.arange(1, classes + 1)[:, None] & torch.arange(in_features)
+        for half in (32, 16, 8, 4, 2, 1):
+            bits ^= bits >> half
         self.codes: Tensor
-        self.register_buffer("codes", 1 - 2 * torch.tensor(parity, dtype=torch.float32), persistent=False)
+        self.register_buffer("codes", 1.0 - 2 * (bits & 1), persistent=False)
 
     def forward(self, features: Tensor) -> Tensor:
         """(n, in_features) -> (n, classes)."""
@@ -176,7 +195,7 @@ class LocalResponseNorm(nn.Module):
     small sum would be rounded to 1. Krizhevsky, Sutskever and Hinton 2012, section 3.3, with alpha divided by size.
     """
 
-    def __init__(self, in_channels: int, size: int, alpha: float, beta: float, k: float) -> None:
+    def __init__(self, in_channels: int, size: Positive, alpha: float, beta: float, k: float) -> None:
         super().__init__()
         self.beta, self.k = beta, k
         channels = torch.arange(in_channels)
@@ -201,10 +220,8 @@ class Dropout(nn.Module):
 
     generator: torch.Generator | None = None
 
-    def __init__(self, p: float = 0.5) -> None:
+    def __init__(self, p: Share = 0.5) -> None:
         super().__init__()
-        if not 0 <= p < 1:
-            raise ValueError("p must be at least 0 and less than 1")
         self.p = p
 
     def forward(self, values: Tensor) -> Tensor:
@@ -226,6 +243,8 @@ class Dropout2d(Dropout):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(n, channels, height, width) -> the same shape."""
+        if maps.dim() != MAPS:
+            raise ValueError("it drops whole maps")
         if not self.training or maps.device.type != "cpu":
             return functional.dropout2d(maps, self.p, self.training)
         channels = maps.shape[1]

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from fashion.errors import FashionError, did_you_mean
+from fashion.errors import FashionError, did_you_mean, on_one_line
 from fashion.settings.params import PATH, UNDO, Params
 
 # pydantic lists the allowed values as 'a', 'b' or 'c'.
@@ -25,10 +25,13 @@ def explained() -> Iterator[None]:
         yield
     except ValidationError as error:
         sys.exit(f"error: {sentence(error)}")
-    except FileNotFoundError as error:
-        sys.exit(f"error: {error.filename or error} is not here: run dvc repro, which makes it.")
-    except (FashionError, OSError) as error:
+    except FashionError as error:
         sys.exit(f"error: {error}")
+    except FileNotFoundError as error:
+        sys.exit(f"error: {on_one_line(str(error.filename or error))} is not here: run dvc repro, which makes it.")
+    except OSError as error:
+        what = on_one_line(f"{error.filename or 'a file'}: {error.strerror or error}")
+        sys.exit(f"error: {what}: check the path, its permissions and the free space.")
     except (ModuleNotFoundError, MemoryError, RuntimeError) as error:
         if (cure := _cure(error)) is None:
             raise
@@ -48,7 +51,7 @@ def sentence(error: ValidationError) -> str:
     """The first mistake, in one sentence; an unknown key before a missing one: a misspelt key causes both."""
     errors = error.errors()
     first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
-    return f"{PATH}: {_what(first)} {UNDO}"
+    return on_one_line(f"{PATH}: {_what(first)} {UNDO}")
 
 
 def _cure(error: Exception) -> str | None:

@@ -11,7 +11,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    NonNegativeFloat,
     PositiveInt,
     model_validator,
 )
@@ -50,9 +49,13 @@ def _dataset(name: str) -> str:
 Key = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
 Layer = Annotated[tuple[str, dict[str, Any]], BeforeValidator(_layer)]
 Layers = Annotated[dict[Key, Layer], Field(min_length=1)]
+# More parts of a batch than any number of cores that one training can use.
+MOST_LANES = 64
 # The range that torch, NumPy and scikit-learn all accept.
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+# What float32 holds with room to multiply: a network with larger values has infinite outputs.
+Value = Annotated[float, Field(ge=-1e6, le=1e6)]
 DatasetName = Annotated[str, AfterValidator(_dataset)]
 
 
@@ -91,10 +94,10 @@ class Augment(Settings):
 class Recipe(Settings):
     """How an architecture is trained, except for the number of epochs."""
 
-    batch_size: PositiveInt
+    batch_size: Annotated[int, Field(gt=0, le=FULL)]
     optimizer: Literal["adam", "adamw", "nadam", "sgd"]
-    learning_rate: Annotated[float, Field(gt=0)]
-    weight_decay: NonNegativeFloat
+    learning_rate: Annotated[float, Field(gt=0, le=1e3)]
+    weight_decay: Annotated[float, Field(ge=0, le=1e3)]
     schedule: Literal["constant", "linear", "cosine"]
     warmup: Fraction
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
@@ -104,14 +107,20 @@ class Recipe(Settings):
 class Train(Recipe):
     """The complete recipe of one architecture."""
 
-    epochs: PositiveInt
+    epochs: Annotated[int, Field(gt=0, le=100_000)]
 
 
 class Pixels(Settings):
     """The network's input for the darkest and the lightest pixel; it is linear in between."""
 
-    black: float
-    white: float
+    black: Value
+    white: Value
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if self.black == self.white:
+            raise ValueError("makes all pixels equal: black and white must differ")
+        return self
 
 
 class Architecture(Settings):
@@ -131,7 +140,7 @@ class Numerics(Settings):
     compile: bool
     channels_last: bool
     deterministic: bool
-    lanes: Annotated[int, Field(ge=1, le=64)]
+    lanes: Annotated[int, Field(ge=1, le=MOST_LANES)]
     kernels: Kernels
 
 

@@ -8,9 +8,11 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, Field
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, NodeEvent
 
 from fashion.errors import FashionError, did_you_mean
 from fashion.settings.description import (
+    MOST_LANES,
     Architecture,
     DatasetName,
     Description,
@@ -27,12 +29,17 @@ from fashion.settings.fingerprint import fingerprint
 
 PATH = Path("params.yaml")
 UNDO = f"Fix it, or undo your change with: git restore {PATH}"
+# The largest file, in characters, and the deepest nesting: far more than thirty times the file as committed.
+LONGEST, DEEPEST = 2**20, 40
+# Whole numbers must be smaller than this, which is what torch can hold.
+INTEGERS = 2**63
 
 
 def _device(value: str) -> str:
-    if re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", value):
+    # torch keeps a GPU's number in eight bits, and takes cuda:256 for cuda:0.
+    if re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]?))?", value):
         return value
-    raise ValueError("must be auto, cpu, mps, cuda or cuda:N")
+    raise ValueError("must be auto, cpu, mps, cuda or cuda:N, with N from 0 to 99")
 
 
 class Data(Settings):
@@ -45,7 +52,7 @@ class Gpu(Numerics):
     """Where and how training computes."""
 
     device: Annotated[str, AfterValidator(_device)]
-    processes: Annotated[int, Field(ge=1)]
+    processes: Annotated[int, Field(ge=1, le=MOST_LANES)]
 
 
 class Repeat(Settings):
@@ -149,14 +156,67 @@ class Params(Settings):
 
 def _read(path: Path) -> object:
     try:
-        # The parser that DVC uses, so that both read the same values.
-        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise FashionError(f"{path} is not here: run the command in the project's root.") from None
+    except ValueError as error:
+        raise FashionError(f"{path} is not a text in UTF-8: {error}. {UNDO}") from None
+    try:
+        return parsed(text)
+    except FashionError as error:
+        raise FashionError(f"{path}{error} {UNDO}") from None
+
+
+def parsed(text: str) -> object:
+    """The content of a file of settings: mappings, lists, texts, finite and infinite numbers, true, false and null.
+
+    Raises FashionError, whose message continues the file's name, for everything else.
+    """
+    try:
+        _check_shape(text)
+        # The parser that DVC uses, so that both read the same values.
+        content = YAML(typ="safe").load(text)
     except (YAMLError, ValueError) as error:
         where = error.problem_mark.line + 1 if isinstance(error, MarkedYAMLError) and error.problem_mark else "?"
         what = getattr(error, "problem", None) or str(error).split("\n")[0]
-        raise FashionError(f"{path}, line {where}, is not YAML: {what}. {UNDO}") from None
+        raise FashionError(f", line {where}, is not YAML: {what}.") from None
+    _check_values(content, "")
+    return content
+
+
+def _check_shape(text: str) -> None:
+    """Raise FashionError for a text whose values would take much memory or time to build, or crash the parser."""
+    if len(text) > LONGEST:
+        raise FashionError(f" has {len(text):,} characters, and at most {LONGEST:,} are allowed.")
+    depth = 0
+    # Events are parsed one by one: no recursion, and nothing is built.
+    for event in YAML(typ="safe").parse(text):
+        depth += isinstance(event, CollectionStartEvent) - isinstance(event, CollectionEndEvent)
+        if depth > DEEPEST:
+            raise FashionError(f" is nested more than {DEEPEST} levels deep.")
+        if isinstance(event, NodeEvent) and event.anchor:
+            # dvc exp run -S would write copies in place of aliases, and change only one of them.
+            where = f", line {event.start_mark.line + 1}, has the anchor or alias {event.anchor!r}"
+            raise FashionError(f"{where}: write the value in every place, or use `like`.")
+
+
+def _check_values(value: object, where: str) -> None:
+    """Raise FashionError for the first value, or name of a setting, that is none of a file of settings."""
+    match value:
+        case dict():
+            for key, inside in value.items():
+                if not isinstance(key, str | int):
+                    raise FashionError(f": {where or 'the file'} has {key!r} as a name, which must be a text.")
+                _check_values(inside, f"{where}.{key}" if where else str(key))
+        case list():
+            for number, inside in enumerate(value):
+                _check_values(inside, f"{where}.{number}")
+        case int() if abs(value) >= INTEGERS:
+            raise FashionError(f": {where} is a whole number of {value.bit_length()} bits: at most 63 are allowed.")
+        case str() | int() | float() | None:
+            pass
+        case _:
+            raise FashionError(f": {where} is a {type(value).__name__}: write it as a text, in quotes.")
 
 
 def _completed(raw: Any) -> Any:

@@ -6,6 +6,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from fashion.errors import printable
+
 
 def show(rows: Sequence[dict[str, str | int]]) -> None:
     """Print rows under their keys, numbers right-aligned; print nothing if there are no rows."""
@@ -22,8 +24,3 @@ def show(rows: Sequence[dict[str, str | int]]) -> None:
     # In a file or a pipe, lines are not wrapped.
     console.width = console.width if console.is_terminal else 100_000
     console.print(table)
-
-
-def printable(text: str) -> str:
-    """A text, a file's name for example, with a mark in place of line breaks, control characters and the like."""
-    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)

@@ -18,7 +18,7 @@ from fashion.settings.description import Architecture
 from fashion.training.augmentation import augmented, views
 from fashion.training.hardware import Hardware, configure, place
 from fashion.training.lanes import Lane, Lanes
-from fashion.training.recipe import learning_rate, make_optimizer, steps_per_epoch
+from fashion.training.recipe import learning_rate, make_optimizer, smallest_share, steps_per_epoch
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,7 @@ def train(
     images, labels = _on(hardware.device, training)
     held_out, held_out_labels = _on(hardware.device, validation)
     source, lanes = views(images, recipe.augment), hardware.numerics.lanes
-    if (size := min(recipe.batch_size, len(labels))) < lanes:
-        raise FashionError(f"{lanes} lanes cannot share a batch of {size}: raise train.batch_size.")
+    smallest_share(min(recipe.batch_size, len(labels)), lanes)
     for number in range(len(run.epochs) + 1, recipe.epochs + 1):
         rate, train_loss, train_accuracy = _train_epoch(run, number, source, labels, after_step)
         network = run.lanes.own[0].network

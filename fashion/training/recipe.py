@@ -5,12 +5,20 @@ import math
 import torch
 from torch import nn
 
+from fashion.errors import FashionError
 from fashion.settings.description import Train
 
 
 def steps_per_epoch(images: int, recipe: Train) -> int:
     """The number of whole batches in an epoch; 1, a smaller batch, if there are too few images for one."""
     return max(1, images // recipe.batch_size)
+
+
+def smallest_share(batch: int, lanes: int) -> int:
+    """The number of images in the smallest share of a batch; FashionError if there are fewer images than lanes."""
+    if batch < lanes:
+        raise FashionError(f"{lanes} lanes cannot share a batch of {batch}: raise train.batch_size.")
+    return batch // lanes
 
 
 def learning_rate(recipe: Train, step: int, steps: int) -> float:
