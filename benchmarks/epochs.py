@@ -27,7 +27,7 @@ def epochs(keys: list[str] | None, output: Path) -> None:
         params.architecture(key)
         need(Path(f"data/splits/{key}.csv"), "split")
     figures: dict[str, Any] = {"machine": machine(), "seconds": {}}
-    if output.is_file() and (before := read_json(output)) | {"seconds": {}} == figures:
+    if output.is_file() and (before := read_json(output, dict[str, Any])) | {"seconds": {}} == figures:
         figures = before
     for key in tqdm(chosen, unit="architecture", disable=None, leave=False):
         figures["seconds"][key] = alone("benchmarks.epochs", key, environment=ours())

@@ -11,6 +11,7 @@ import typer
 
 from benchmarks import accuracy, pipeline, training
 from fashion.files import read_json, write_text
+from fashion.judging.evaluated import Ranked
 from fashion.networks.building import build, count
 from fashion.settings.params import Params
 
@@ -33,8 +34,8 @@ def filled(text: str) -> str:
 
 def architectures() -> str:
     """Each architecture's number of parameters, published and rebuilt accuracy, and time to train."""
-    params, timings = Params.load(), read_json(Path("benchmarks/epochs.json"))
-    board = read_json(Path("metrics/leaderboard.json"))
+    params, timings = Params.load(), read_json(Path("benchmarks/epochs.json"), dict[str, Any])
+    board = read_json(Path("metrics/leaderboard.json"), dict[str, Ranked])
     lines = [
         "| architecture | parameters | published | rebuilt | 95 % interval | time to train |",
         "|---|--:|---|---|---|--:|",
@@ -49,15 +50,16 @@ def architectures() -> str:
     return "\n".join(lines)
 
 
-def _accuracies(claims: dict[str, float], scores: dict[str, Any] | None) -> list[str]:
+def _accuracies(claims: dict[str, float], scores: Ranked | None) -> list[str]:
     """The published and the rebuilt accuracy, on test images unless only validation is published, and its interval."""
     part = "validation" if "validation_accuracy" in claims and "test_accuracy" not in claims else "test"
     on, claim = "" if part == "test" else f"{part} ", claims.get(f"{part}_accuracy")
     published = "" if claim is None else f"{on}{_percent(claim)}"
     if scores is None:
         return [published, "not trained", ""]
-    interval = " to ".join(map(_percent, scores["test_interval"])) if part == "test" else ""
-    return [published, f"{on}{_percent(scores[f'{part}_accuracy'])}", interval]
+    if part == "validation":
+        return [published, f"{on}{_percent(scores['validation_accuracy'])}", ""]
+    return [published, _percent(scores["test_accuracy"]), " to ".join(map(_percent, scores["test_interval"]))]
 
 
 def _percent(fraction: float) -> str:
@@ -72,7 +74,7 @@ def _duration(seconds: float) -> str:
 
 
 def _figures(name: str, table: Callable[[dict[str, Any]], str]) -> str:
-    return table(read_json(Path(f"benchmarks/{name}.json")))
+    return table(read_json(Path(f"benchmarks/{name}.json"), dict[str, Any]))
 
 
 TABLES: dict[str, Callable[[], str]] = {

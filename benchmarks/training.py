@@ -49,7 +49,7 @@ def training(keys: list[str] | None, rounds: int, busy: bool, output: Path) -> N
     conditions = ["quiet", "busy"] if busy else ["quiet"]
     figures: dict[str, Any] = {"machine": machine(), "rounds": rounds, "milliseconds": {}}
     # Each row has its own ratios, so rows may come from several runs on one machine.
-    if output.is_file() and (before := read_json(output)) | {"milliseconds": {}} == figures:
+    if output.is_file() and (before := read_json(output, dict[str, Any])) | {"milliseconds": {}} == figures:
         figures = before
     with tqdm(total=len(chosen) * rounds * len(runs) * len(conditions), unit="run", disable=None, leave=False) as bar:
         for key in chosen:

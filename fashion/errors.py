@@ -19,7 +19,7 @@ def on_one_line(text: str) -> str:
     """A message without line breaks and control characters; a very long one without its middle."""
     if len(text) > FIRST + LAST:
         text = f"{text[:FIRST]} ... {text[-LAST:]}"
-    return printable(" ".join(text.split()))
+    return printable(text)
 
 
 def printable(text: str) -> str:

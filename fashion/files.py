@@ -1,14 +1,19 @@
 """Files that are complete or absent."""
 
 import json
+import math
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
+from pydantic import TypeAdapter, ValidationError
 
 from fashion.errors import FashionError
+
+Content = TypeVar("Content")
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -26,7 +31,8 @@ def write_bytes(path: Path, content: bytes) -> None:
             Path(temporary).chmod(0o644)
             Path(temporary).replace(path)
         except BaseException:
-            Path(temporary).unlink()
+            # An interrupt may come after it was renamed.
+            Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
         raise FashionError(
@@ -49,12 +55,45 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
     write_text(path, table.to_csv(index=False, lineterminator="\n"))
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON; FashionError if the content is not JSON."""
+def read_json(path: Path, kind: type[Content]) -> Content:
+    """Read JSON of that type; FashionError if the content is not JSON, or of another type."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise FashionError(f"{path} is not JSON ({error}): run dvc repro again.") from None
+        raise damaged(path, error) from None
+    return checked(path, content, kind)
+
+
+def checked(path: Path, content: object, kind: type[Content]) -> Content:
+    """A file's content, which must have that type; FashionError, naming what has another, otherwise."""
+    try:
+        return TypeAdapter(kind).validate_python(content, strict=True)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the whole"
+        raise damaged(path, f"{where}: {first['msg']}") from None
+
+
+def read_csv(path: Path, columns: Mapping[str, str], separator: str = ",") -> pd.DataFrame:
+    """Read a table with these columns, in this order, each of one of pandas's types; FashionError if it has others."""
+    try:
+        table = pd.read_csv(path, sep=separator, dtype=str, na_filter=False)
+        # pandas takes the first column for an index if rows have one value more than the header.
+        if not isinstance(table.index, pd.RangeIndex):
+            raise ValueError("its rows have more values than columns")
+        if (names := [*map(str, table)]) != [*columns]:
+            raise ValueError(f"its columns are {', '.join(names)} and not {', '.join(columns)}")
+        table = table.astype(dict(columns))
+    except (ValueError, OverflowError) as error:
+        raise damaged(path, error) from None
+    if not table.select_dtypes("number").map(math.isfinite).all(axis=None):
+        raise damaged(path, "it has a number that is NaN or infinite")
+    return table
+
+
+def damaged(path: Path, problem: object) -> FashionError:
+    """The error for a file whose content is not what the pipeline writes."""
+    return FashionError(f"{path} is damaged ({problem}): undo a change with git restore, or run dvc repro again.")
 
 
 def _rounded(content: Any) -> Any:

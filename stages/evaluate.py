@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 import typer
 
-from fashion.files import write_bytes, write_csv, write_json
+from fashion.files import damaged, read_csv, write_bytes, write_csv, write_json
 from fashion.judging import scores
+from fashion.judging.evaluated import HISTORY
 from fashion.judging.predictions import on_each_part
 from fashion.networks.building import count, summarise
 from fashion.networks.costs import flops
@@ -39,15 +40,19 @@ def evaluate(name: str) -> None:
     write_json(Path(f"metrics/evaluate/{name}.json"), what | size | overall | details | layers)
     predicted = pd.DataFrame({"truth": truth, "prediction": test.argmax(1)})
     write_csv(Path(f"metrics/predictions/{name}.csv"), predicted)
-    write_csv(Path(f"metrics/history/{name}.csv"), _history(name))
+    write_csv(Path(f"metrics/history/{name}.csv"), _history(name, row.train.epochs))
     buffer = io.BytesIO()
     np.save(buffer, test.astype(np.float32))
     write_bytes(Path(f"models/{name}.probabilities.npy"), buffer.getvalue())
 
 
-def _history(name: str) -> pd.DataFrame:
-    """A row for each epoch, to the last digit, since the tool verify compares them."""
-    # dvclive writes a file for each quantity, all with a column `step`.
-    files = sorted(Path(f"metrics/train/{name}/plots/metrics").glob("*.tsv"))
-    columns = [pd.read_csv(file, sep="\t", index_col="step", float_precision="round_trip") for file in files]
-    return pd.concat(columns, axis=1).rename_axis("epoch").reset_index()
+def _history(name: str, epochs: int) -> pd.DataFrame:
+    """A row for each epoch, from dvclive's files; to the last digit, since the tool verify compares them."""
+    table = pd.DataFrame({"epoch": range(1, epochs + 1)})
+    for figure, kind in [*HISTORY.items()][1:]:
+        path = Path(f"metrics/train/{name}/plots/metrics/{figure}.tsv")
+        column = read_csv(path, {"step": "int64", figure: kind}, separator="\t")
+        if not table["epoch"].equals(column["step"]):
+            raise damaged(path, f"its steps are not 1 to {epochs}")
+        table[figure] = column[figure]
+    return table

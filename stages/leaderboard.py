@@ -11,6 +11,7 @@ from fashion.errors import FashionError
 from fashion.files import write_bytes, write_csv, write_json, write_text
 from fashion.judging.comparing import LEVEL, holm, mcnemar
 from fashion.judging.current import current, descriptions, sentence
+from fashion.judging.evaluated import Scores, accuracies, read_all_predictions
 from fashion.settings.params import Params
 from fashion.showing import charts
 from fashion.showing.pages import render
@@ -46,7 +47,7 @@ def leaderboard() -> None:
     typer.echo(table.to_string(index=False))
 
 
-def _row(params: Params, key: str, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _row(params: Params, key: str, found: dict[str, Scores]) -> dict[str, Any]:
     """An architecture's scores, with the mean over its further seeds and the published accuracies."""
     scores = found[key]
     repeats = [name for name, repeat in params.repeats.items() if repeat.model == key and name in found]
@@ -57,7 +58,7 @@ def _row(params: Params, key: str, found: dict[str, dict[str, Any]]) -> dict[str
         "split": scores["split"],
         "parameters": scores["parameters"],
         "training_flops": scores["training_flops"],
-        **{f"{part}_accuracy": scores[part]["accuracy"] for part in ("train", "validation", "test")},
+        **accuracies(scores),
         "test_interval": scores["test"]["interval"],
         "test_images": scores["test"]["images"],
         "published": params.claims(key),
@@ -71,9 +72,7 @@ def _level(keys: list[str]) -> dict[str, list[str]]:
 
     McNemar's tests of all pairs on the predicted test labels, with p values corrected by Holm's method.
     """
-    tables = {key: pd.read_csv(f"metrics/predictions/{key}.csv") for key in keys}
-    truth = tables[keys[0]]["truth"].to_numpy()
-    predicted = {key: table["prediction"].to_numpy() for key, table in tables.items()}
+    truth, predicted = read_all_predictions(keys)
     pairs = list(combinations(keys, 2))
     p_values = holm([mcnemar(truth, predicted[one], predicted[other]).p for one, other in pairs])
     equal = [pair for pair, p in zip(pairs, p_values, strict=True) if p >= LEVEL]

@@ -14,7 +14,8 @@ from fashion.data.reading import read_idx
 from fashion.errors import FashionError
 from fashion.files import write_bytes, write_csv, write_json, write_text
 from fashion.judging.current import current
-from fashion.networks import weights
+from fashion.judging.evaluated import Scores, accuracies, read_history, read_predictions
+from fashion.networks.weights import Header, load
 from fashion.settings.description import DESCRIPTIONS, Description
 from fashion.settings.params import Params
 from fashion.showing import charts
@@ -33,8 +34,11 @@ def report() -> None:
     found, _ = current({key: Description.read(DESCRIPTIONS / f"{key}.json")})
     if key not in found:
         raise FashionError(f"{key} is not evaluated with the current settings and code: run dvc repro.")
-    scores, labels = found[key], pd.read_csv(f"metrics/predictions/{key}.csv")
+    scores, (truth, prediction) = found[key], read_predictions(key)
+    labels = pd.DataFrame({"truth": truth, "prediction": prediction})
     images = read_idx(Path("data/raw", FILES["test"][0]), 3)
+    if not len(images) == len(labels) == scores["test"]["images"]:
+        raise FashionError(f"the scores, predictions and test images of {key} differ in number: run dvc repro.")
     _write_headline(scores)
     _write_plots(key, scores, labels, images)
     write_text(Path("plots/report.html"), _page(params, scores, labels, images))
@@ -48,28 +52,28 @@ def report() -> None:
     )
 
 
-def _write_headline(scores: dict[str, Any]) -> None:
+def _write_headline(scores: Scores) -> None:
     """The numbers that `dvc metrics` shows."""
-    headline = {name: scores[name] for name in ("model", "split", "parameters")}
-    headline |= {f"{part}_accuracy": scores[part]["accuracy"] for part in ("train", "validation", "test")}
+    headline = {"model": scores["model"], "split": scores["split"], "parameters": scores["parameters"]}
+    headline |= accuracies(scores)
     headline |= {"test_loss": scores["test"]["loss"], "macro_f1": scores["test"]["macro_f1"]}
     write_json(Path("metrics/report.json"), headline)
 
 
-def _write_plots(key: str, scores: dict[str, Any], labels: pd.DataFrame, images: NDArray[np.uint8]) -> None:
+def _write_plots(key: str, scores: Scores, labels: pd.DataFrame, images: NDArray[np.uint8]) -> None:
     """What `dvc plots` shows."""
     classes = DATASETS[scores["dataset"]].classes
-    write_bytes(Path("plots/curves.csv"), Path(f"metrics/history/{key}.csv").read_bytes())
+    write_csv(Path("plots/curves.csv"), read_history(key))
     write_csv(Path("plots/confusion.csv"), labels.map(classes.__getitem__))
     write_csv(Path("plots/calibration.csv"), pd.DataFrame(scores["calibration"]))
     write_bytes(Path("plots/mistakes.png"), charts.mistakes(images, scores["mistakes"], classes))
 
 
-def _page(params: Params, scores: dict[str, Any], labels: pd.DataFrame, images: NDArray[np.uint8]) -> str:
+def _page(params: Params, scores: Scores, labels: pd.DataFrame, images: NDArray[np.uint8]) -> str:
     """The page about the chosen model."""
     key, classes = params.model, DATASETS[scores["dataset"]].classes
-    state, header = weights.read(Path(f"models/{key}.safetensors"))
-    architecture, history = header["description"]["architecture"], pd.read_csv(f"metrics/history/{key}.csv")
+    network, description, header = load(Path(f"models/{key}.safetensors"))
+    architecture, history = description.architecture, read_history(key)
     numbers = range(len(classes))
     samples = [images[labels["truth"] == number][:SAMPLES] for number in numbers]
     counts = pd.crosstab(labels["truth"], labels["prediction"]).reindex(numbers, columns=numbers, fill_value=0)
@@ -80,7 +84,7 @@ def _page(params: Params, scores: dict[str, Any], labels: pd.DataFrame, images: 
         claims=params.claims(key),
         source=params.published.get(key) if params.claims(key) else None,
         dataset=scores["dataset"],
-        epochs=architecture["train"]["epochs"],
+        epochs=architecture.train.epochs,
         settings=_settings(header),
         curves=[
             charts.curves(history, scores["epoch"], quantity, label)
@@ -88,18 +92,18 @@ def _page(params: Params, scores: dict[str, Any], labels: pd.DataFrame, images: 
         ],
         calibration=charts.calibration(scores["calibration"]),
         confusion=counts.to_numpy().tolist(),
-        mistakes=[row | {"image": charts.sheet(255 - images[[row["index"]]], 1)} for row in scores["mistakes"]],
+        mistakes=[{**row, "image": charts.sheet(255 - images[[row["index"]]], 1)} for row in scores["mistakes"]],
         samples=charts.sheet(255 - np.concatenate(samples), SAMPLES),
-        filters=_filters(state, architecture["layers"]),
+        filters=_filters(network.state_dict(), architecture.layers),
     )
 
 
-def _settings(header: dict[str, Any]) -> dict[str, Any]:
+def _settings(header: Header) -> dict[str, Any]:
     """Everything that determined the weights except the layers, with nested names joined by dots."""
     description = header["description"]
     architecture = {name: value for name, value in description["architecture"].items() if name != "layers"}
     ours = {"dataset": description["dataset"], "seed": description["seed"]}
-    ours |= {name: header[name] for name in ("hardware", "torch")}
+    ours |= {"hardware": header["hardware"], "torch": header["torch"]}
     # Python's own values: the template does not recognise NumPy's booleans.
     return {str(name): value for name, value in pd.json_normalize(architecture | ours).iloc[0].to_dict().items()}
 

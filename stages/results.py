@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import typer
 
 from fashion.data.datasets import DATASETS
@@ -15,6 +14,7 @@ from fashion.errors import FashionError
 from fashion.files import read_json, write_bytes, write_text
 from fashion.judging.comparing import agreement
 from fashion.judging.current import current, descriptions, sentence
+from fashion.judging.evaluated import Ablation, Ranked, read_all_predictions
 from fashion.settings.description import Description
 from fashion.settings.params import Params
 from fashion.showing import charts
@@ -31,7 +31,8 @@ def results() -> None:
     dataset = params.data.dataset
     train, test = (read_part(Path("data/raw"), part) for part in ("train", "test"))
     found, left_out = current(trainings)
-    rows = {key: row for key, row in read_json(Path("metrics/leaderboard.json")).items() if key in found}
+    board = read_json(Path("metrics/leaderboard.json"), dict[str, Ranked])
+    rows = {key: row for key, row in board.items() if key in found}
     if not rows:
         raise FashionError("no architecture is ranked: run dvc repro --single-item models/dvc.yaml:leaderboard first.")
     ablations, other = _ablations(trainings)
@@ -56,10 +57,11 @@ def results() -> None:
     typer.echo(f"docs/results.md: {len(rows)} architectures. {sentence(left_out)}".rstrip())
 
 
-def _ablations(trainings: dict[str, Description]) -> tuple[list[dict[str, Any]], list[str]]:
+def _ablations(trainings: dict[str, Description]) -> tuple[list[Ablation], list[str]]:
     """The ablations of current recipes, and the architectures whose ablation is of another recipe."""
-    ablations, other = [], []
-    for ablation in map(read_json, sorted(Path("metrics/ablation").glob("*.json"))):
+    ablations, other = list[Ablation](), list[str]()
+    for path in sorted(Path("metrics/ablation").glob("*.json")):
+        ablation = read_json(path, Ablation)
         description = trainings.get(ablation["model"])
         if description and ablation.get("training") == description.identity:
             ablations.append(ablation)
@@ -70,12 +72,12 @@ def _ablations(trainings: dict[str, Description]) -> tuple[list[dict[str, Any]],
 
 def _missed(test: Part, keys: list[str], classes: Sequence[str]) -> dict[str, Any]:
     """The test images that these architectures all get wrong; also writes the picture."""
-    tables = [pd.read_csv(f"metrics/predictions/{key}.csv") for key in keys]
-    if not all(np.array_equal(table["truth"], test.labels) for table in tables):
+    truth, predicted = read_all_predictions(keys)
+    if not np.array_equal(truth, test.labels):
         raise FashionError(
             "the leaderboard belongs to other data: run dvc repro --single-item models/dvc.yaml:leaderboard first."
         )
-    predictions = np.stack([table["prediction"] for table in tables])
+    predictions = np.stack([*predicted.values()])
     found = agreement(test.labels, predictions)
     same = found["unanimous"]
     pairs = list(zip(test.labels[same].tolist(), predictions[0, same].tolist(), strict=True))

@@ -8,7 +8,7 @@ from fashion.data import splitting
 from fashion.data.reading import read_part
 from fashion.errors import FashionError
 from fashion.files import read_json, write_csv
-from fashion.settings.description import INPUTS
+from fashion.settings.description import INPUTS, Key, Split
 from fashion.settings.params import PATH, UNDO
 
 
@@ -16,9 +16,9 @@ def split() -> None:
     """Write data/splits/KEY.csv for each architecture."""
     labels = read_part(Path("data/raw"), "train").labels
     manifests = {}
-    for key, counts in read_json(INPUTS / "splits.json").items():
+    for key, counts in read_json(INPUTS / "splits.json", dict[Key, Split]).items():
         try:
-            manifests[key] = splitting.split(labels, **counts)
+            manifests[key] = splitting.split(labels, **counts.model_dump())
         except FashionError as error:
             raise FashionError(f"{PATH}: the split of models.{key}: {error} {UNDO}") from None
     for key, manifest in manifests.items():

@@ -19,7 +19,6 @@ import pytest
 import torch
 from dvc.utils.serialize import modify_yaml
 
-from fashion.data.datasets import DATASETS
 from fashion.data.fetching import fetch
 from fashion.data.reading import Part, read_part, read_split
 from fashion.data.splitting import split
@@ -72,8 +71,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hardware = choose("cpu", description.gpu.model_copy(update={"precision": "fp32"}))
     run = engine.begin(build(row.layers, row.init, 0), row, 0, hardware)
     list(engine.train(run, *parts))
-    header = {"description": description.model_dump(), "classes": DATASETS["digits"].classes, "epoch": 5}
-    content = weights.dumps(run.best, header)
+    content = weights.dumps(run.best, weights.header(description, hardware.settings()) | {"epoch": 5})
     write_bytes(folder / "models/lenet5.safetensors", content)
     return folder
 

@@ -287,13 +287,15 @@ def test_a_split_that_is_too_small_is_reported(validation: int) -> None:
         "index,label,part\n1.5,2,train\n",
         "index,label,part\n5000,2,train\n",
         "index,label,part\n-1,2,train\n",
+        "index,label,part\n99999999999999999999,2,train\n",
+        "index,label,part\n0,2,train\n0,2,validation\n",
         "<html>",
     ],
 )
 def test_an_invalid_manifest_is_refused(digits: Part, tmp_path: Path, text: str) -> None:
     """Missing columns, and indices that are invalid or out of range, are refused with a message that names the file."""
     (tmp_path / "split.csv").write_text(text)
-    with pytest.raises(FashionError, match=r"split\.csv is not a split of these images"):
+    with pytest.raises(FashionError, match=r"split\.csv is damaged"):
         read_split(tmp_path / "split.csv", digits)
 
 

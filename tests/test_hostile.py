@@ -1,8 +1,8 @@
 """Files with any content give a result or one sentence, never another error."""
 
 import io
-import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,7 +17,8 @@ from safetensors.torch import save
 
 from fashion.data.reading import Part, read_idx, read_split
 from fashion.errors import FashionError
-from fashion.files import read_json
+from fashion.files import read_csv, read_json
+from fashion.judging.evaluated import HISTORY, Ranked, Scores
 from fashion.networks import weights
 from fashion.networks.building import build
 from fashion.networks.weights import load
@@ -103,7 +104,7 @@ def small() -> Description:
 SMALL = small()
 LAYERS = SMALL.architecture.layers
 STATE = build(LAYERS).state_dict()
-WEIGHTS = weights.dumps(STATE, {"description": SMALL.model_dump()})
+WEIGHTS = weights.dumps(STATE, weights.header(SMALL, {}) | {"epoch": 1})
 
 
 def picture(kind: str) -> bytes:
@@ -113,17 +114,22 @@ def picture(kind: str) -> bytes:
     return buffer.getvalue()
 
 
-READERS = {
+READERS: dict[str, tuple[bytes, Callable[[Path], object]]] = {
     "idx": (b"\0\0\x08\x03" + b"\0\0\0\x02" * 3 + bytes(8), lambda path: read_idx(path, 3)),
     "split": (
-        b"index,label,part\n0,3,train\n1,2,validation\n",
+        b"index,label,part\n0,0,train\n1,0,validation\n",
         lambda path: read_split(path, Part(np.zeros((5, 28, 28), np.uint8), np.zeros(5, np.int64))),
     ),
     "weights": (WEIGHTS, load),
     "foreign weights": (WEIGHTS, lambda path: fill(build(LAYERS), path, SMALL)),
     "plain weights": (save(STATE), lambda path: fill(build(LAYERS), path, SMALL)),
     "description": (SMALL.text.encode(), Description.read),
-    "json": (json.dumps({"a": [1, 2.5, None, "text"]}).encode(), read_json),
+    "scores": ((ROOT / "metrics/evaluate/lenet5.json").read_bytes(), lambda path: read_json(path, Scores)),
+    "leaderboard": (
+        (ROOT / "metrics/leaderboard.json").read_bytes()[:1500] + b"}}",
+        lambda path: read_json(path, dict[str, Ranked]),
+    ),
+    "history": ((ROOT / "metrics/history/lenet5.csv").read_bytes(), lambda path: read_csv(path, HISTORY)),
     "checkpoint": (b"whatever was saved", lambda path: checkpoints.Checkpoint(path, str).read()),
     **{kind: (picture(kind), pictures.read) for kind in pictures.FORMATS},
 }
@@ -133,7 +139,7 @@ READERS = {
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.data())
 def test_any_bytes_are_read_or_reported(name: str, data: st.DataObject) -> None:
-    """Every reader returns a result or raises an error that names the file, whatever the file contains."""
+    """Every reader returns a result, or raises an error in one sentence that names the file, whatever it contains."""
     content, read = READERS[name]
     with TemporaryDirectory() as folder:
         path = Path(folder, "file")
@@ -144,6 +150,7 @@ def test_any_bytes_are_read_or_reported(name: str, data: st.DataObject) -> None:
         except FashionError as error:
             message = str(error)
     assert str(path) in message
+    assert message.isprintable()
 
 
 @pytest.mark.parametrize(

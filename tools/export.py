@@ -10,7 +10,7 @@ from fashion.files import write_bytes
 from fashion.judging.predictions import finite_logits
 from fashion.networks.weights import load
 from fashion.using import exporting
-from fashion.using.loading import class_names, made_by, trained
+from fashion.using.loading import made_by, trained
 
 
 def export(key: str, output: Path | None) -> None:
@@ -18,7 +18,7 @@ def export(key: str, output: Path | None) -> None:
     weights, path = trained(key), output or Path(f"models/{key}.onnx")
     network, description, header = load(weights)
     pixels = description.architecture.pixels
-    about = {"model": key, "classes": class_names(header, weights)}
+    about = {"model": key, "classes": header["classes"]}
     with made_by("download"):
         images = read_part(Path("data/raw"), "test").images
     reference = finite_logits(network, images, pixels).numpy()

@@ -16,7 +16,7 @@ from fashion.judging.predictions import finite_logits
 from fashion.networks.weights import load
 from fashion.settings.params import Params
 from fashion.showing.tables import show
-from fashion.using.loading import class_names, trained
+from fashion.using.loading import trained
 from fashion.using.pictures import Grey, files, png, read
 
 
@@ -53,9 +53,8 @@ def _read(paths: Sequence[Path]) -> tuple[list[tuple[Path, Grey]], list[str]]:
 
 def _likeliest(key: str, pictures: Sequence[Grey], top: int) -> list[list[dict[str, Any]]]:
     """The likeliest classes of each picture, the likeliest first."""
-    path = trained(key)
-    network, description, header = load(path)
-    names = class_names(header, path)
+    network, description, header = load(trained(key))
+    names = header["classes"]
     # The shape is right for an empty list too.
     images = np.array(pictures, np.uint8).reshape(-1, SIDE, SIDE)
     best = torch.softmax(finite_logits(network, images, description.architecture.pixels).double(), 1).topk(top)

@@ -10,16 +10,16 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import typer
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from fashion.data.fetching import MIRROR, fetch
 from fashion.data.reading import Part, read_part
 from fashion.data.splitting import split
 from fashion.errors import FashionError
-from fashion.files import read_json
 from fashion.judging.comparing import mcnemar
+from fashion.judging.evaluated import read_history, read_predictions, read_scores, scores_file
 from fashion.judging.predictions import finite_logits
 from fashion.networks import weights
 from fashion.networks.building import build
@@ -61,11 +61,10 @@ def verify(key: str | None, epochs: int | None, as_json: bool) -> None:
 
 def _check_committed(key: str, description: Description) -> None:
     """Raise FashionError unless git holds the result of this training."""
-    scores = Path(f"metrics/evaluate/{key}.json")
     stage = f"models/dvc.yaml:evaluate@{key}"
-    if not scores.is_file() or read_json(scores).get("training") != description.identity:
+    if read_scores(key, description.identity) is None:
         raise FashionError(f"{key} has no result for the current settings and code: dvc repro {stage} makes it.")
-    files = [str(scores), f"metrics/history/{key}.csv", f"metrics/predictions/{key}.csv", LOCK]
+    files = [str(scores_file(key)), f"metrics/history/{key}.csv", f"metrics/predictions/{key}.csv", LOCK]
     if output("git", "status", "--porcelain", "--", *files):
         raise FashionError(f"{', '.join(files)} are not all committed: commit them, or undo with git restore.")
 
@@ -84,7 +83,9 @@ def _first_difference(
     key: str, run: Run, train: Part, validation: Part, last: int, say: Callable[[str], object]
 ) -> int | None:
     """Train up to the epoch `last`; return the first with a figure that differs from the committed history, or None."""
-    history = pd.read_csv(f"metrics/history/{key}.csv", index_col="epoch", float_precision="round_trip")
+    history = read_history(key).set_index("epoch")
+    if len(history) != (epochs := run.architecture.train.epochs):
+        raise FashionError(f"the history of {key} has {len(history)} epochs, and its recipe {epochs}: run dvc repro.")
     different = [
         epoch.number
         for epoch in shown(run, train, validation, last, say)
@@ -95,19 +96,28 @@ def _first_difference(
 
 def _compare_weights(key: str, run: Run, test: Part, description: Description) -> dict[str, Any]:
     """Whether the weights have the lock's checksum; if not, how many predicted labels differ, and the paired test."""
-    stages = YAML(typ="safe").load(Path(LOCK).read_text(encoding="utf-8"))["stages"]
-    sums = {out["path"]: out["md5"] for out in stages[f"train@{key}"]["outs"]}
+    locked = _locked(key)
     chosen = max(epoch.number for epoch in run.epochs if epoch.best)
     content = weights.dumps(run.best, weights.header(description, run.hardware.settings()) | {"epoch": chosen})
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() == sums[f"models/{key}.safetensors"]:
+    if hashlib.md5(content, usedforsecurity=False).hexdigest() == locked:
         return {"weights_same": True}
     run.network.load_state_dict(run.best)
     logits = finite_logits(run.network, test.images, description.architecture.pixels, run.hardware.device)
-    table = pd.read_csv(f"metrics/predictions/{key}.csv")
-    truth, before, after = table["truth"].to_numpy(), table["prediction"].to_numpy(), logits.argmax(1).numpy()
+    truth, before = read_predictions(key)
+    after = logits.argmax(1).numpy()
     paired = mcnemar(truth, before, after)
     labels = {"labels_different": int((before != after).sum()), "test": paired._asdict(), "words": paired.words}
     return {"weights_same": False, **labels}
+
+
+def _locked(key: str) -> str:
+    """The MD5 sum of the weights in DVC's lock."""
+    try:
+        stages = YAML(typ="safe").load(Path(LOCK).read_text(encoding="utf-8"))["stages"]
+        sums = {out["path"]: out["md5"] for out in stages[f"train@{key}"]["outs"]}
+        return str(sums[f"models/{key}.safetensors"])
+    except (YAMLError, ValueError, KeyError, TypeError):
+        raise FashionError(f"{LOCK} has no weights of {key}: undo a change with git restore {LOCK}.") from None
 
 
 def _words(found: dict[str, Any]) -> str:

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from fashion.data.datasets import CLASS_COUNT, FILES, SIDE
 from fashion.errors import FashionError
+from fashion.files import damaged, read_csv
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,11 @@ def read_split(path: Path, train: Part) -> tuple[Part, Part]:
 
     Raises FashionError if the file is not a manifest, or does not fit these images.
     """
-    try:
-        manifest = pd.read_csv(path, usecols=["index", "part"], dtype={"index": np.int64, "part": str})
-        if (manifest["index"] < 0).any():
-            raise IndexError("an index below 0")
-        parts = (manifest.loc[manifest["part"] == name, "index"].to_numpy() for name in ("train", "validation"))
-        training, validation = (train.take(index) for index in parts)
-    except (ValueError, IndexError) as error:
-        raise FashionError(f"{path} is not a split of these images ({error}): run dvc repro again.") from None
-    return training, validation
+    manifest = read_csv(path, {"index": "int64", "label": "int64", "part": "str"})
+    index, parts = manifest["index"].to_numpy(), manifest["part"].to_numpy()
+    fits = len(index) and index.min() >= 0 and index.max() < len(train.labels) and len(np.unique(index)) == len(index)
+    if not fits or not np.array_equal(train.labels[index], manifest["label"]):
+        raise damaged(path, "it is not a split of these images")
+    if {*parts} != {"train", "validation"}:
+        raise damaged(path, "its parts are not train and validation")
+    return train.take(index[parts == "train"]), train.take(index[parts == "validation"])

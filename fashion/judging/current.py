@@ -1,9 +1,6 @@
 """The scores that belong to the current settings and code; tables show no others."""
 
-from pathlib import Path
-from typing import Any
-
-from fashion.files import read_json
+from fashion.judging.evaluated import Scores, read_scores, scores_file
 from fashion.settings.description import DESCRIPTIONS, Description
 
 
@@ -13,20 +10,17 @@ def descriptions() -> dict[str, Description]:
     return {path.stem: Description.read(path) for path in files}
 
 
-def current(trainings: dict[str, Description]) -> tuple[dict[str, dict[str, Any]], list[str]]:
+def current(trainings: dict[str, Description]) -> tuple[dict[str, Scores], list[str]]:
     """The current scores of all evaluated trainings, by name, and the names of the trainings left out.
 
     A training is left out if its scores belong to other settings or code than those in its description.
     """
     found, left_out = {}, []
     for name, description in trainings.items():
-        path = Path(f"metrics/evaluate/{name}.json")
-        if path.is_file():
-            scores = read_json(path)
-            if scores.get("training") == description.identity:
-                found[name] = scores
-            else:
-                left_out.append(name)
+        if scores := read_scores(name, description.identity):
+            found[name] = scores
+        elif scores_file(name).is_file():
+            left_out.append(name)
     return found, left_out
 
 

@@ -3,15 +3,18 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from pydantic import Field
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor, nn
+from typing_extensions import TypedDict
 
-from fashion.data.datasets import DATASETS
+from fashion.data.datasets import CLASS_COUNT, DATASETS
 from fashion.errors import FashionError
+from fashion.files import checked
 from fashion.networks.building import build
 from fashion.settings.description import Description
 
@@ -19,8 +22,22 @@ from fashion.settings.description import Description
 ENTRY = "fashion"
 
 
+class Header(TypedDict):
+    """A file's header.
+
+    description: of the training. classes: their names. hardware: the choices that affect results. torch: its version.
+    epoch: the one whose weights were kept.
+    """
+
+    description: dict[str, Any]
+    classes: Annotated[list[str], Field(min_length=CLASS_COUNT, max_length=CLASS_COUNT)]
+    hardware: dict[str, Any]
+    torch: str
+    epoch: int
+
+
 def header(description: Description, hardware: dict[str, Any]) -> dict[str, Any]:
-    """A file's header: the description of the training, the names of the classes, the hardware and torch's version."""
+    """What is known of a `Header` before the training."""
     return {
         "description": description.model_dump(),
         "classes": DATASETS[description.dataset].classes,
@@ -49,12 +66,13 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise FashionError(f"{path} is not a weights file of this project ({error}): train it again.") from None
 
 
-def load(path: Path) -> tuple[nn.Sequential, Description, dict[str, Any]]:
+def load(path: Path) -> tuple[nn.Sequential, Description, Header]:
     """The trained network in a file, on the CPU, with its description and the file's whole header.
 
     Raises FashionError if the file is missing, not one of this project, or has other tensors than its architecture.
     """
-    state, header = read(path)
+    state, content = read(path)
+    header = checked(path, content, Header)
     try:
         description = Description.model_validate(header["description"])
         layers = description.architecture.layers

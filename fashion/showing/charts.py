@@ -5,7 +5,7 @@ PNG is for dvc plots and README, SVG for pages, in the page's fonts and colours.
 
 import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -47,7 +47,7 @@ def samples(images: Images, labels: NDArray[np.int64], classes: Sequence[str], c
     return _png(figure)
 
 
-def mistakes(images: Images, rows: Sequence[dict[str, Any]], classes: Sequence[str]) -> bytes:
+def mistakes(images: Images, rows: Sequence[Mapping[str, Any]], classes: Sequence[str]) -> bytes:
     """The worst mistakes as PNG: each image with its class and the predicted one."""
     columns = 5
     figure = Figure(figsize=(9, 2.2 * max(1, -(-len(rows) // columns))), layout="constrained", dpi=DPI)
@@ -62,12 +62,12 @@ def mistakes(images: Images, rows: Sequence[dict[str, Any]], classes: Sequence[s
     return _png(figure)
 
 
-def leaderboard(rows: Sequence[dict[str, Any]]) -> bytes:
+def leaderboard(rows: Sequence[Mapping[str, Any]]) -> bytes:
     """Test accuracy of each architecture with its interval and the published figure, best on top, as PNG."""
     return _png(_ranking(rows, 9))
 
 
-def ranking(rows: Sequence[dict[str, Any]]) -> str:
+def ranking(rows: Sequence[Mapping[str, Any]]) -> str:
     """The same as `leaderboard`, as SVG."""
     with _page_style():
         return _svg(_ranking(rows, 6))
@@ -91,7 +91,7 @@ def curves(history: pd.DataFrame, kept: int, quantity: str, label: str) -> str:
         return _svg(figure)
 
 
-def calibration(bins: Sequence[dict[str, Any]]) -> str:
+def calibration(bins: Sequence[Mapping[str, Any]]) -> str:
     """Accuracy over mean confidence in each bin, as SVG; a point's area shows how many images the bin has."""
     with _page_style():
         figure = Figure(figsize=(3.5, 3.2), layout="constrained")
@@ -109,7 +109,7 @@ def calibration(bins: Sequence[dict[str, Any]]) -> str:
         return _svg(figure)
 
 
-def against(rows: Sequence[dict[str, Any]], quantity: str, label: str) -> str:
+def against(rows: Sequence[Mapping[str, Any]], quantity: str, label: str) -> str:
     """Test accuracy over a quantity on a logarithmic axis, with a named point for each architecture, as SVG."""
     with _page_style():
         figure = Figure(figsize=(5.4, 4.4), dpi=DPI)
@@ -151,7 +151,7 @@ def sheet(tiles: Images, columns: int, gap: int = 0, ground: int = 0) -> bytes:
     return buffer.getvalue()
 
 
-def _ranking(rows: Sequence[dict[str, Any]], width: float) -> Figure:
+def _ranking(rows: Sequence[Mapping[str, Any]], width: float) -> Figure:
     ranked = sorted(rows, key=lambda row: row["test_accuracy"])
     height = np.arange(len(ranked))
     figure = Figure(figsize=(width, 1.4 + 0.36 * len(ranked)), layout="constrained", dpi=DPI)

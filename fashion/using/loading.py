@@ -4,13 +4,11 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from fashion.data.datasets import CLASS_COUNT
 from fashion.errors import FashionError
 from fashion.networks import weights
 from fashion.settings.description import Description
@@ -27,14 +25,6 @@ def made_by(stage: str) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise FashionError(f"{error.filename} is not here: dvc repro {stage} makes it.") from None
-
-
-def class_names(header: dict[str, Any], path: Path) -> list[str]:
-    """The names of the classes in a weights file's header; FashionError unless it names all ten."""
-    names = header.get("classes")
-    if not isinstance(names, list) or len(names) != CLASS_COUNT or not all(isinstance(name, str) for name in names):
-        raise FashionError(f"{path} does not name its {CLASS_COUNT} classes: train it again.")
-    return names
 
 
 def trained(key: str) -> Path:
