@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from benchmarks.contestants import dataset, hardware, loader, loop, plain_network
 from benchmarks.measuring import RAW
-from benchmarks.processes import alone, machine, need
+from benchmarks.processes import alone, continued, machine, need
 from benchmarks.processes import ours as our_environment
 from fashion.data.reading import read_part, read_split
 from fashion.errors import FashionError
@@ -38,7 +38,7 @@ def accuracy(keys: list[str] | None, output: Path) -> None:
         if "test_accuracy" not in params.claims(key):
             raise FashionError(f"no test accuracy is published for {key} on {params.data.dataset}.")
     environments = {"ours": our_environment(), "published": {}}
-    figures: dict[str, Any] = {"machine": machine(), "runs": {}}
+    figures = continued(output, {"machine": machine(), "runs": {}}, "runs")
     with tqdm(total=len(chosen) * len(environments), unit="run", disable=None, leave=False) as bar:
         for key in chosen:
             runs = {}

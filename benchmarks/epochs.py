@@ -4,16 +4,15 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import typer
 from tqdm import tqdm
 
 from benchmarks.contestants import hardware
 from benchmarks.measuring import RAW
-from benchmarks.processes import alone, machine, need, ours
+from benchmarks.processes import alone, continued, machine, need, ours
 from fashion.data.reading import read_part, read_split
-from fashion.files import read_json, write_json
+from fashion.files import write_json
 from fashion.networks.building import build
 from fashion.settings.params import Params
 from fashion.training.engine import begin, train
@@ -26,9 +25,7 @@ def epochs(keys: list[str] | None, output: Path) -> None:
     for key in chosen:
         params.architecture(key)
         need(Path(f"data/splits/{key}.csv"), "split")
-    figures: dict[str, Any] = {"machine": machine(), "seconds": {}}
-    if output.is_file() and (before := read_json(output, dict[str, Any])) | {"seconds": {}} == figures:
-        figures = before
+    figures = continued(output, {"machine": machine(), "seconds": {}}, "seconds")
     for key in tqdm(chosen, unit="architecture", disable=None, leave=False):
         figures["seconds"][key] = alone("benchmarks.epochs", key, environment=ours())
         write_json(output, figures)

@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from fashion.errors import FashionError
+from fashion.files import read_json
 from fashion.running.environment import MEMORY
 from fashion.settings.kernels import VARIABLES
 from fashion.settings.params import Params
@@ -65,3 +66,12 @@ def machine() -> str:
     gpu = Params.load().gpu
     chosen = choose(gpu.device, gpu).why
     return f"{processor}, {chosen}, torch {torch.__version__}, Python {platform.python_version()}"
+
+
+def continued(output: Path, figures: dict[str, Any], rows: str) -> dict[str, Any]:
+    """The figures in a file, with their rows, if all else in it equals these figures; otherwise these.
+
+    So rows may come from several runs on one machine.
+    """
+    before = read_json(output, dict[str, Any]) if output.is_file() else figures
+    return before if before | {rows: {}} == figures else figures

@@ -11,8 +11,8 @@ import typer
 from tqdm import tqdm
 
 from benchmarks.measuring import RAW
-from benchmarks.processes import alone, busy_process, machine, need, ours
-from fashion.files import read_json, write_json
+from benchmarks.processes import alone, busy_process, continued, machine, need, ours
+from fashion.files import write_json
 from fashion.running.environment import MEMORY
 from fashion.settings.params import Params
 
@@ -47,10 +47,7 @@ def training(keys: list[str] | None, rounds: int, busy: bool, output: Path) -> N
         params.architecture(key)
     runs = [name for name, (module, _) in RUNS.items() if not module.startswith("peer") or PEERS.is_file()]
     conditions = ["quiet", "busy"] if busy else ["quiet"]
-    figures: dict[str, Any] = {"machine": machine(), "rounds": rounds, "milliseconds": {}}
-    # Each row has its own ratios, so rows may come from several runs on one machine.
-    if output.is_file() and (before := read_json(output, dict[str, Any])) | {"milliseconds": {}} == figures:
-        figures = before
+    figures = continued(output, {"machine": machine(), "rounds": rounds, "milliseconds": {}}, "milliseconds")
     with tqdm(total=len(chosen) * rounds * len(runs) * len(conditions), unit="run", disable=None, leave=False) as bar:
         for key in chosen:
             # A first, short measurement gives the number of steps that fill the time.

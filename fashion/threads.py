@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TypeVar
 
+import joblib
 import torch
 
 Item = TypeVar("Item")
@@ -14,7 +15,8 @@ Result = TypeVar("Result")
 
 def cores() -> int:
     """The number of cores that this process may use: its share, if torchrun started several on this machine."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    # Respects a container's quota and the process's affinity.
+    count: int = joblib.cpu_count()
     return max(1, count // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
 
 

@@ -3,14 +3,16 @@
 A command imports its stage only when it runs, so that --help answers at once.
 """
 
+import os
 from typing import Annotated
 
 import typer
 
 from fashion.running import inputs
 from fashion.running.advice import explained
-from fashion.running.environment import prepare
+from fashion.running.environment import prepare, refuse_other_code
 from fashion.running.lifetime import end_when_asked
+from fashion.running.locks import losses
 
 Name = Annotated[str, typer.Argument(help="A key of `models` or of `repeats`.", metavar="KEY")]
 
@@ -130,4 +132,8 @@ def results() -> None:
 if __name__ == "__main__":
     with explained():
         end_when_asked()
+        refuse_other_code()
+        if "DVC_STAGE" in os.environ:
+            for loss in losses():
+                typer.echo(loss, err=True)
         app(prog_name="python -m stages")

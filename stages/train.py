@@ -7,6 +7,7 @@ from typing import Any
 
 import typer
 from dvclive import Live
+from scmrepo.exceptions import SCMError
 
 from fashion.data.reading import Part, read_part, read_split
 from fashion.errors import FashionError
@@ -26,6 +27,8 @@ def train(name: str) -> None:
     """Train an architecture or a repeat, in this process or as one of several."""
     description, gpu = inputs.described(name), inputs.gpu()
     if parallel.wanted(gpu.processes):
+        # One message before they start, instead of one of each.
+        choose(gpu.device, description.gpu, gpu.processes)
         parallel.launch(gpu.processes, "train", name)
         return
     with parallel.reported_once():
@@ -47,10 +50,7 @@ def _lead(name: str, run: Run, parts: Parts, header: dict[str, Any]) -> None:
     started, weights_file = time.monotonic(), Path(f"models/{name}.safetensors")
     arrays = (array for part in parts for array in (part.images, part.labels))
     identity = checkpoints.identity(header | {"processor": run.hardware.name}, *arrays)
-    with (
-        checkpoints.opened(identity, weights_file, typer.echo) as checkpoint,
-        Live(f"metrics/train/{name}", save_dvc_exp=False, report=None, dvcyaml=None) as live,
-    ):
+    with checkpoints.opened(identity, weights_file, typer.echo) as checkpoint, _opened(name) as live:
         if content := parallel.shared(checkpoint.read(), run.hardware):
             run.resume(*checkpoints.parse(content))
             typer.echo(f"{name}: resumes after epoch {len(run.epochs)}")
@@ -69,6 +69,14 @@ def _lead(name: str, run: Run, parts: Parts, header: dict[str, Any]) -> None:
         write_bytes(weights_file, weights.dumps(run.best, header | {"epoch": chosen}))
     elapsed = time.monotonic() - started
     typer.echo(f"{name}: trained in {elapsed:.0f} s; kept the weights of epoch {chosen}, the best on validation")
+
+
+def _opened(name: str) -> Live:
+    """Dvclive's writer of a training's figures."""
+    try:
+        return Live(f"metrics/train/{name}", save_dvc_exp=False, report=None, dvcyaml=None)
+    except SCMError as error:
+        raise FashionError(f"dvclive cannot use this git repository ({error}): make a first commit.") from None
 
 
 def _log(live: Live, epoch: Epoch) -> None:

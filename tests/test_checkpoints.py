@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -217,6 +219,25 @@ def test_a_full_disk_keeps_the_previous_checkpoint(monkeypatch: pytest.MonkeyPat
     assert messages == [expected]
     assert file.read_bytes() == content
     assert {path.name for path in file.parent.iterdir()} == {"state", "lock"}
+
+
+def test_a_checkpoint_that_does_not_fit_names_the_cause(root: Path, messages: list[str]) -> None:
+    """If the system ends a save in the middle, its reason is reported in one line, and nothing of the save is left."""
+    tensors = {"large": torch.zeros(2**18)}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    with killed(ONE, messages.append) as checkpoint:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limits[1]))
+        try:
+            checkpoint.save(lambda: (tensors, {}))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+            signal.signal(signal.SIGXFSZ, before)
+        left = {path.name for path in (root / ONE).iterdir()}
+    (message,) = messages
+    assert "File too large" in message
+    assert message.isprintable()
+    assert left == {"lock"}
 
 
 def test_identity_depends_on_everything() -> None:

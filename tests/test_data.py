@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,6 +23,7 @@ from fashion.data.fetching import fetch
 from fashion.data.reading import Part, idx_bytes, read_idx, read_part, read_split
 from fashion.data.splitting import split
 from fashion.errors import FashionError
+from fashion.files import write_bytes
 from fashion.settings.params import Params
 from tests.conftest import ROOT, Quiet, serving
 
@@ -91,7 +93,7 @@ class Faulty(BaseHTTPRequestHandler):
         ("noise", "hash"),
         ("nothing", "hash"),
         ("unreachable", "refused"),
-        ("no folder", "there"),
+        ("no folder", "in /no/such/folder"),
     ],
 )
 def test_a_source_that_fails_is_skipped(
@@ -358,3 +360,35 @@ def test_the_official_files_are_in_the_repository(tmp_path: Path, monkeypatch: p
     assert sums == dict(zip(NAMES, DATASETS["fashion_mnist"].uncompressed, strict=True))
     assert np.bincount(read_part(tmp_path, "train").labels).tolist() == [6_000] * 10
     assert np.bincount(read_part(tmp_path, "test").labels).tolist() == [1_000] * 10
+
+
+@pytest.mark.usefixtures("published")
+def test_a_relative_mirror_is_named_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a relative folder has no files, the message says where it was looked for: experiments run in other folders."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FashionError, match=re.escape(f"mirror (no train-images-idx3-ubyte.gz in {tmp_path}/mirror)")):
+        list(fetch("fashion_mnist", tmp_path / "raw", "mirror"))
+
+
+@pytest.mark.usefixtures("published")
+def test_a_missing_home_is_one_more_source_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a home folder, a source in it is skipped with a reason."""
+    monkeypatch.setenv("HOME", "")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr("pwd.getpwuid", dict[int, Any]().__getitem__)
+    with pytest.raises(FashionError, match=r"~/mirror \(Could not determine home directory\.\)"):
+        list(fetch("fashion_mnist", tmp_path / "raw", "~/mirror"))
+
+
+def test_an_interrupt_after_the_renaming_is_not_a_failed_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If Ctrl-C arrives when the file has its name, it ends the program as such, and the file is complete."""
+    rename = Path.replace
+
+    def interrupted(path: Path, target: Path) -> None:
+        rename(path, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(tmp_path / "file", b"content")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"content")]

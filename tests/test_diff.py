@@ -269,6 +269,8 @@ def test_the_table_fits_a_comment_on_github(workspace: Workspace, capsys: pytest
         ("metrics/predictions/fcnn.csv", "truth,label\n1,1\n", "metrics/predictions/fcnn.csv is damaged"),
         ("metrics/predictions/fcnn.csv", "<<<<<<< ours\n", "metrics/predictions/fcnn.csv is damaged"),
         ("params.yaml", "model: [", "params.yaml is damaged"),
+        ("params.yaml", "a: &a [*a]", "params.yaml is damaged"),
+        ("params.yaml", "a: {? [b, c] : d}", "params.yaml is damaged"),
     ],
 )
 def test_damaged_files_are_named(workspace: Workspace, file: str, content: str, message: str) -> None:

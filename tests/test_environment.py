@@ -3,14 +3,21 @@
 import json
 import os
 import platform
+import shutil
+import signal
 import subprocess
 import sys
+from functools import partial
+from pathlib import Path
 
+import psutil
 import pytest
 
+from fashion.running import lifetime
+from fashion.running.commands import environment
 from fashion.running.environment import MEMORY
 from fashion.settings.kernels import VARIABLES
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Workspace
 
 GLIBC = platform.libc_ver()[0] == "glibc"
 CODE = """
@@ -56,3 +63,36 @@ def test_kernels_of_the_user_are_replaced() -> None:
     """`portable` sets the portable kernels, whatever the caller's environment contains."""
     _, settings = prepared("portable", ONEDNN_MAX_CPU_ISA="DEFAULT")
     assert settings["ONEDNN_MAX_CPU_ISA"] == "AVX512_CORE_BF16"
+
+
+def test_code_of_another_folder_is_refused(checkout: Workspace) -> None:
+    """With PYTHONSAFEPATH, Python would run the installed code instead of the code in the folder; stages refuse that."""
+    variables = checkout.environment | {"PYTHONSAFEPATH": "1"}
+    command = [sys.executable, "-m", "stages", "check"]
+    done = subprocess.run(command, cwd=checkout.folder, env=variables, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"error: Python runs the code in {ROOT} and not that in this folder: unset PYTHONSAFEPATH.\n"
+
+
+def test_dvc_finds_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that starts dvc gives it a PATH on which `python` is this one, even if PATH is not set."""
+    for path in ("/usr/bin", None):
+        monkeypatch.setenv("PATH", path) if path else monkeypatch.delenv("PATH")
+        found = shutil.which("python", path=environment()["PATH"])
+        assert found
+        assert Path(found).parent == Path(sys.executable).parent
+
+
+def test_a_hidden_starter_is_not_a_dead_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the system hides the process that started this one, this one goes on; if it has died, this one ends."""
+    sent: list[int] = []
+    monkeypatch.setattr(os, "kill", lambda _, number: sent.append(number))
+    for error, expected in ((psutil.AccessDenied(), []), (psutil.NoSuchProcess(1), [signal.SIGTERM])):
+        monkeypatch.setattr(psutil.Process, "parents", partial(raising, error))
+        lifetime._watch()
+        assert sent == expected
+
+
+def raising(error: Exception, *_: object) -> None:
+    """Raise an error."""
+    raise error

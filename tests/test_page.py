@@ -81,6 +81,7 @@ def test_results_are_shown_next_to_published_ones() -> None:
         "cnn_published": row("cnn_published", 0.9203, test_accuracy=0.9166),
         "fcnn_published": row("fcnn_published", 0.8945, test_accuracy=0.9056),
         "lenet5_1998": row("lenet5_1998", 0.8838),
+        "wide_dense": row("wide_dense", 0.9, train_accuracy=0.98),
         "champion_small": row("champion_small", 0.951),
     }
     found = [{"without": name, "mean": mean, "deviation": 0.001} for name, mean in (("", 0.93), ("warmup", 0.925))]
@@ -95,6 +96,7 @@ def test_results_are_shown_next_to_published_ones() -> None:
         "| `cnn` | validation | 93.00 % | 93.36 % | +0.36 |  |  |",
         "| `cnn` | test | 91.66 % | 93.36 % | +1.70 | 92.76 % to 93.96 % | 93.36 % ± 0.10 (5) |",
         "| `lenet5_1998` | test | none | 88.38 % |  | 87.78 % to 88.98 % |  |",
+        "| `wide_dense` | test | none | 90.00 % |  | 89.40 % to 90.60 % | 90.00 % ± 0.10 (5) |",
         "| without `warmup` | 92.50 % | 0.10 | -0.50 |",
         "| Shirt | Coat | 7 |",
         "Left out: alexnet.",

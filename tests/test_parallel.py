@@ -103,8 +103,8 @@ def test_lanes_that_cannot_be_shared_are_reported(workspace: Workspace) -> None:
     """If the lanes cannot be divided equally among the processes, one sentence reports it."""
     workspace.replace("params.yaml", "processes: 2", "processes: 3")
     output = workspace.run(*command("lenet5"), fails=True)
-    assert output.splitlines()[-1] == "error: 3 processes cannot share 2 lanes: make gpu.lanes a multiple of 3."
-    assert output.count("error") == 1
+    # One line, since no process was started.
+    assert output == "error: 3 processes cannot share 2 lanes: make gpu.lanes a multiple of 3.\n"
 
 
 @pytest.mark.parametrize("rank", [pytest.param(0, marks=pytest.mark.slow), 1])

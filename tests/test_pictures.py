@@ -183,8 +183,9 @@ def test_what_is_close_to_the_background_is_background() -> None:
     assert np.array_equal(prepared(noisy) > 0, EXPECTED > 0)
 
 
+@pytest.mark.parametrize("ending", ["png", "tiff"])
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_rotated_photo_is_put_upright(tmp_path: Path, orientation: int) -> None:
+def test_a_rotated_photo_is_put_upright(tmp_path: Path, orientation: int, ending: str) -> None:
     """The orientation that a photo's file states is undone."""
     undoing = {
         2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -200,7 +201,7 @@ def test_a_rotated_photo_is_put_upright(tmp_path: Path, orientation: int) -> Non
         stored = stored.transpose(undoing[orientation])
     exif = Image.Exif()
     exif[0x0112] = orientation
-    assert np.array_equal(read(saved(tmp_path, stored, exif=exif)), EXPECTED)
+    assert np.array_equal(read(saved(tmp_path, stored, ending, exif=exif)), EXPECTED)
 
 
 def forged(width: int, height: int) -> bytes:
@@ -259,6 +260,15 @@ def test_an_empty_picture_is_reported(tmp_path: Path, image: Image.Image) -> Non
     """A picture of one colour, which shows no item, is refused."""
     with pytest.raises(FashionError, match=r"picture\.png shows nothing that stands out from its background"):
         read(saved(tmp_path, image))
+
+
+def test_a_pgm_of_16_bits_is_read(tmp_path: Path) -> None:
+    """A PGM file with two bytes a pixel gives the same picture as one with one byte, whatever its largest value."""
+    pixels = grey(drawn(255, 0))
+    for largest in (65535, 1000):
+        wide = (pixels.astype(np.uint32) * largest // 255).astype(">u2")
+        (tmp_path / "a.pgm").write_bytes(b"P5 300 200 %d\n" % largest + wide.tobytes())
+        assert np.array_equal(read(tmp_path / "a.pgm"), EXPECTED)
 
 
 def test_pixels_of_unknown_range_are_reported(tmp_path: Path) -> None:

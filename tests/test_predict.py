@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +164,40 @@ def test_weights_with_nan_are_reported(test_part: Part, tool: Tool) -> None:
     code, output, errors = tool("predict", "tile.png", "--json")
     assert (code, output) == (1, "")
     assert errors == "error: these weights give logits that are NaN or infinite: train them again."
+
+
+def test_long_names_are_saved(test_part: Part, tool: Tool) -> None:
+    """Pictures with names of 240 letters, also of several bytes each, are saved under the start of their names."""
+    written(Path("photos"), test_part.images, f"{240 * 'a'}.png", f"{70 * 'é'}.png")
+    assert tool("predict", "photos", "--save", "saved", "--json")[0] == 0
+    assert sorted(path.name for path in Path("saved").iterdir()) == [f"1-{50 * 'a'}.png", f"2-{50 * 'é'}.png"]
+
+
+def test_a_picture_that_cannot_be_saved_is_reported_after_the_others(test_part: Part, tool: Tool) -> None:
+    """Predictions are printed even if no prepared picture can be saved, and each of these is named."""
+    written(Path("photos"), test_part.images, "a.png", "b.png")
+    Path("file").touch()
+    code, output, errors = tool("predict", "photos", "--save", "file", "--json")
+    assert (code, len(json.loads(output))) == (1, 2)
+    expected = "cannot be written (File exists): free some space or fix the permissions."
+    assert errors.splitlines() == [f"error: file/{name}.png {expected}" for name in ("1-a", "2-b")]
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "closed"])
+def test_a_place_that_cannot_be_read_spares_the_others(
+    test_part: Part, tool: Tool, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """A device, whose content may never end, and a folder without permission are named; all other pictures are read."""
+    written(Path("photos"), test_part.images, "a.png")
+    Path("closed").mkdir()
+    listed = Path.iterdir
+
+    def refused(path: Path) -> Iterator[Path]:
+        if path.name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", refused)
+    code, output, errors = tool("predict", place, "photos", "--json")
+    assert (code, [row["file"] for row in json.loads(output)]) == (1, ["photos/a.png"])
+    assert errors.startswith(f"error: {place} is ")

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import re
+import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -179,3 +181,24 @@ def test_a_killed_experiment_is_undone_by_the_guides_commands(workspace: Workspa
     assert workspace.run("git", "branch", "--show-current").strip() == "main"
     assert workspace.run("git", "status", "--porcelain") == ""
     assert workspace.stages("repro") == []
+
+
+def test_a_lock_that_lost_entries_is_reported_and_restored(workspace: Workspace) -> None:
+    """A lock cut off in the middle gives a warning; the guide's commands restore it, and nothing runs again."""
+    lock = workspace.folder / "models/dvc.lock"
+    whole = lock.read_text()
+    lock.write_text(whole[: whole.index("  train@lenet5:")])
+    warning = "warning: models/dvc.lock lacks 4 entries of the last commit, as after a kill while DVC wrote it."
+    assert warning in workspace.run("dvc", "repro", "--force", "--single-item", "report")
+    fix(workspace, "A lock that lost entries")
+    assert lock.read_text() == whole
+    assert workspace.run("git", "status", "--porcelain") == ""
+    assert workspace.stages("repro", "models/dvc.yaml:evaluate@fcnn") == []
+
+
+def test_a_repository_without_a_commit_is_reported(workspace: Workspace) -> None:
+    """Before the first commit dvclive cannot work, and a training says so in one sentence."""
+    shutil.rmtree(workspace.folder / ".git")
+    workspace.run("git", "init", "--quiet")
+    *_, last = workspace.run(sys.executable, "-m", "stages", "train", "lenet5", fails=True).splitlines()
+    assert re.fullmatch(r"error: dvclive cannot use this git repository \(.*\): make a first commit\.", last)

@@ -11,7 +11,7 @@ from dvc.api import metrics_show
 
 from fashion.errors import FashionError
 from fashion.files import write_json
-from fashion.running.commands import DVC, output
+from fashion.running.commands import DVC, environment, output
 from fashion.settings.description import Augment, Train
 from fashion.settings.params import Params
 from fashion.showing.tables import show
@@ -71,7 +71,7 @@ def _train(name: str, *changes: str) -> None:
     settings = [word for change in changes for word in ("--set-param", change)]
     command = [*DVC, "exp", "run", "--temp", "--name", name, *settings]
     # dvc's output goes to standard error, as progress does: standard output has only the table.
-    with subprocess.Popen(command, stdout=sys.stderr) as process:  # noqa: S603 - no shell
+    with subprocess.Popen(command, stdout=sys.stderr, env=environment()) as process:  # noqa: S603 - no shell
         try:
             failed = process.wait()
         except KeyboardInterrupt:

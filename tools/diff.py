@@ -18,7 +18,7 @@ from ruamel.yaml.error import YAMLError
 from fashion.errors import FashionError
 from fashion.judging.comparing import LEVEL, Labels, by_class, mcnemar
 from fashion.running.commands import DVC, output
-from fashion.settings.params import PATH
+from fashion.settings.params import PATH, parsed
 
 # True labels, labels predicted before, labels predicted after.
 Answers = tuple[Labels, Labels, Labels]
@@ -75,10 +75,10 @@ def _here(path: str) -> str | None:
 
 def _mapping(read: Read, path: str) -> dict[str, Any]:
     """The content of a JSON or YAML file; empty if there is no such file."""
-    parse = json.loads if path.endswith(".json") else YAML(typ="safe").load
+    parse = json.loads if path.endswith(".json") else parsed if path == str(PATH) else YAML(typ="safe").load
     try:
         content = parse(read(path) or "{}")
-    except (ValueError, RecursionError, YAMLError) as error:
+    except (ValueError, RecursionError, YAMLError, FashionError) as error:
         raise _damaged(path, error) from None
     if not isinstance(content, dict):
         raise _damaged(path, "not a mapping")

@@ -29,7 +29,7 @@ def _architectures(params: Params) -> list[dict[str, Any]]:
     for key, row in params.models.items():
         with torch.device("meta"), in_row(key):
             parameters, total = count(build(row.layers))
-        claim = params.published.get(key)
+        claim = params.published.get(key) if params.claims(key) else None
         published = claim.model_dump(exclude_none=True) if claim else {}
         sizes = {"key": key, "parameters": parameters, "total_parameters": total}
         rows.append({**sizes, "split": row.split, "published": published})

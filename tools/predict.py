@@ -26,9 +26,7 @@ def predict(images: Sequence[Path], model: str | None, top: int, as_json: bool, 
     classes = _likeliest(model or Params.load().model, [picture for _, picture in pictures], top)
     rows = [{"file": str(file), "classes": likeliest} for (file, _), likeliest in zip(pictures, classes, strict=True)]
     if save:
-        for number, (file, picture) in enumerate(pictures, 1):
-            # Numbered, since files in several folders may have the same name, and none may replace a photo.
-            write_bytes(save / f"{number:0{len(str(len(pictures)))}}-{file.stem}.png", png(picture))
+        errors += _save(save, pictures)
     if as_json:
         # In ASCII, since a file's name need not be valid text.
         typer.echo(json.dumps(rows, indent=2))
@@ -49,6 +47,20 @@ def _read(paths: Sequence[Path]) -> tuple[list[tuple[Path, Grey]], list[str]]:
         except FashionError as error:
             errors.append(str(error))
     return pictures, errors
+
+
+def _save(folder: Path, pictures: Sequence[tuple[Path, Grey]]) -> list[str]:
+    """Write the prepared pictures, and return the errors of those that cannot be written."""
+    errors = []
+    for number, (file, picture) in enumerate(pictures, 1):
+        # Numbered, since files in several folders may have the same name, and none may replace a photo. Shortened,
+        # since a name with the number, the ending and a temporary file's letters must fit into 255 bytes.
+        path = folder / f"{number:0{len(str(len(pictures)))}}-{file.stem[:50]}.png"
+        try:
+            write_bytes(path, png(picture))
+        except FashionError as error:
+            errors.append(str(error))
+    return errors
 
 
 def _likeliest(key: str, pictures: Sequence[Grey], top: int) -> list[list[dict[str, Any]]]:

@@ -61,8 +61,9 @@ def _first(file: Wanted, sources: list[str]) -> tuple[bytes, str]:
         read = _from_url if "://" in source else _from_folder
         try:
             return read(source, file), source
-        # requests' errors are OSErrors; for a wrong MD5 sum pooch raises ValueError.
-        except (OSError, ValueError) as error:
+        # requests' errors are OSErrors; for a wrong MD5 sum pooch raises ValueError, for ~ without a home pathlib
+        # raises RuntimeError.
+        except (OSError, ValueError, RuntimeError) as error:
             failures.append(f"{source} ({_why(error)})")
     raise FashionError(
         f"no source has a correct {file.name}: {'; '.join(failures)}. Set {MIRROR} to a folder or URL that has the "
@@ -85,7 +86,8 @@ def _from_folder(folder: str, file: Wanted) -> bytes:
         return gzip.decompress(_verified(packed.read_bytes(), file.compressed))
     if plain.is_file() and file.uncompressed:
         return _verified(plain.read_bytes(), file.uncompressed)
-    raise FileNotFoundError(f"no {packed.name} there")
+    # As an absolute path: dvc exp run --temp starts stages in another folder.
+    raise FileNotFoundError(f"no {packed.name} in {plain.parent.absolute()}")
 
 
 def _from_url(url: str, file: Wanted) -> bytes:

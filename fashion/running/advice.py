@@ -62,6 +62,8 @@ def _cure(error: Exception) -> str | None:
             f"'.[{EXTRAS[error.name]}]' installs it."
         )
     # Recognised by words and modules, without importing torch, so that --help answers at once.
+    if "deterministic" in str(error):
+        return f"torch has no deterministic form of a layer on this device: set gpu.deterministic to false in {PATH}."
     if re.search("out of memory|allocate", str(error)):
         return f"out of memory: lower the model's train.batch_size in {PATH}."
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):

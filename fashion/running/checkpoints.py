@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from fashion.errors import FashionError
+from fashion.errors import FashionError, on_one_line
 
 # Tensors by name, and plain values.
 State = tuple[dict[str, Tensor], Any]
@@ -78,14 +78,17 @@ class Checkpoint:
             return
         temporary = self._file.with_suffix(".tmp")
         try:
-            torch.save(state(), temporary)
-            with temporary.open("r+b") as file:
+            with temporary.open("w+b") as file:
+                torch.save(state(), file)
+                file.seek(0)
                 file.write(self._digest(file))
             temporary.replace(self._file)
         # On a full disk torch.save raises RuntimeError.
         except (OSError, RuntimeError) as error:
             temporary.unlink(missing_ok=True)
-            self._say(f"no new checkpoint ({self._file}: {error}); training continues without it.")
+            # torch reports that it could not write the rest; the system's reason is the context.
+            reason = error.__context__ if isinstance(error.__context__, OSError) else error
+            self._say(f"no new checkpoint ({self._file}: {on_one_line(str(reason))}); training continues without it.")
         self._next = time.monotonic() + PATIENCE * (time.monotonic() - started)
 
     def _digest(self, content: BinaryIO) -> bytes:

@@ -1,11 +1,18 @@
 """Run other programs: git and dvc."""
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 from fashion.errors import FashionError
 
 DVC = (sys.executable, "-m", "dvc")
+
+
+def environment() -> dict[str, str]:
+    """The environment for dvc, whose stages start `python`: it must be this one, also if it is not activated."""
+    return os.environ | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
 
 
 def output(*command: str) -> str:

@@ -3,12 +3,25 @@
 import os
 import platform
 import sys
+from pathlib import Path
 
+from fashion.errors import FashionError
+from fashion.settings.fingerprint import ROOT
 from fashion.settings.kernels import VARIABLES, Kernels
 
 # By default glibc returns large freed blocks to the system, and gets new ones, page by page, in every step:
 # `wide_dense` then takes twice as long, `conv4_pool2_bn` a sixth longer. No result depends on these settings.
 MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_TOP_PAD_": str(2**28)}
+
+
+def refuse_other_code() -> None:
+    """Raise FashionError if this folder has the project's code, and Python has imported that of another folder.
+
+    With PYTHONSAFEPATH it imports the code that was installed, also in the folder of dvc exp run --temp.
+    """
+    here = Path("fashion")
+    if here.is_dir() and not here.samefile(ROOT / "fashion"):
+        raise FashionError(f"Python runs the code in {ROOT} and not that in this folder: unset PYTHONSAFEPATH.")
 
 
 def use(kernels: Kernels) -> None:

@@ -5,7 +5,6 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import psutil
@@ -35,11 +34,16 @@ def _repeat(dropped: "UnraisableHookArgs") -> None:
 
 def _watch() -> None:
     """Wait until the process that started this one dies: torchrun or DVC, perhaps with a shell between."""
-    # A process that has died raises an error here, or is a zombie until its parent collects it.
-    with suppress(psutil.Error):
+    try:
         starter, *others = psutil.Process().parents()
         if "TORCHELASTIC_RUN_ID" not in os.environ and "-m stages" in " ".join(starter.cmdline()):
             starter = others[0]
         while starter.is_running() and starter.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.1)
+    except psutil.AccessDenied:
+        # This system hides the process, which may well live.
+        return
+    # A process that has died raises another error, or is a zombie until its parent collects it.
+    except (psutil.Error, ValueError):
+        pass
     os.kill(os.getpid(), signal.SIGTERM)

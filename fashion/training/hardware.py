@@ -46,15 +46,16 @@ class Hardware:
         return {"device": self.device.type, **self.numerics.model_dump()}
 
 
-def choose(device: str, numerics: Numerics) -> Hardware:
+def choose(device: str, numerics: Numerics, processes: int = 1) -> Hardware:
     """Resolve each `auto` of params.yaml's `gpu` for this machine.
 
     A process that torchrun started uses the GPU of its local rank. A GPU computes one lane. Raises FashionError if the
     device is missing or does not compute in the precision, or if the processes cannot share the lanes.
+    processes: how many torchrun will start on this machine; the choice is then that of the last one.
     """
     torchrun = os.environ if distributed.is_torchelastic_launched() else {}
-    rank, processes = int(torchrun.get("RANK", 0)), int(torchrun.get("WORLD_SIZE", 1))
-    chosen = _device(device, int(torchrun["LOCAL_RANK"]) if processes > 1 else None)
+    rank, processes = int(torchrun.get("RANK", processes - 1)), int(torchrun.get("WORLD_SIZE", processes))
+    chosen = _device(device, int(torchrun.get("LOCAL_RANK", rank)) if processes > 1 else None)
     precision, reason = _precision(numerics.precision, chosen)
     lanes = numerics.lanes if chosen.type == "cpu" else processes
     if lanes % processes:

@@ -33,13 +33,21 @@ def files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
     formats = Image.registered_extensions()
-    images = (file for file in path.iterdir() if formats.get(file.suffix.lower()) in FORMATS and file.is_file())
+    try:
+        inside = [*path.iterdir()]
+    except OSError:
+        # Reading it as a picture reports why.
+        return [path]
+    images = (file for file in inside if formats.get(file.suffix.lower()) in FORMATS and file.is_file())
     return sorted(images) or [path]
 
 
 def read(path: Path) -> Grey:
     """The item in an image file, as `prepared` returns it; FashionError, naming the file, if there is none."""
     try:
+        # Reading a device or a pipe may never end.
+        if path.exists() and not (path.is_file() or path.is_dir()):
+            raise FashionError("is not a file.")
         return prepared(_grey(path))
     except FashionError as error:
         problem = str(error)
@@ -85,11 +93,14 @@ def _grey(path: Path) -> Grey:
         # Ignore warnings about files that can be read, except that they have too many pixels.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        with Image.open(path, formats=FORMATS) as file:
-            image = ImageOps.exif_transpose(file)
-    if image.mode in ("I", "F"):
+        # From bytes: of a rotated TIFF, Pillow 13 reads the rows of a file with the wrong length.
+        with Image.open(io.BytesIO(path.read_bytes()), formats=FORMATS) as file:
+            image, kind = ImageOps.exif_transpose(file), file.format
+    # Pillow scales a 16-bit PGM to the whole range.
+    wide = image.mode.startswith("I;16") or (image.mode == "I" and kind == "PPM")
+    if image.mode in ("I", "F") and not wide:
         raise FashionError("has pixels of 32 bits, whose range is unknown: save it as PNG or JPEG.")
-    if image.mode.startswith("I;16"):
+    if wide:
         # Pillow would cut off values above 255.
         image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
     if image.has_transparency_data:
