@@ -11,7 +11,7 @@ import typer
 from fashion.data.datasets import DATASETS
 from fashion.data.reading import Part, read_part
 from fashion.errors import FashionError
-from fashion.files import read_json, write_bytes, write_text
+from fashion.files import checked, read_json, write_bytes, write_text
 from fashion.judging.comparing import agreement
 from fashion.judging.current import current, descriptions, sentence
 from fashion.judging.evaluated import Ablation, Ranked, read_all_predictions
@@ -61,12 +61,11 @@ def _ablations(trainings: dict[str, Description]) -> tuple[list[Ablation], list[
     """The ablations of current recipes, and the architectures whose ablation is of another recipe."""
     ablations, other = list[Ablation](), list[str]()
     for path in sorted(Path("metrics/ablation").glob("*.json")):
-        ablation = read_json(path, Ablation)
-        description = trainings.get(ablation["model"])
-        if description and ablation.get("training") == description.identity:
-            ablations.append(ablation)
+        content, description = read_json(path, dict[str, Any]), trainings.get(path.stem)
+        if description and content.get("training") == description.identity:
+            ablations.append(checked(path, content, Ablation))
         else:
-            other.append(ablation["model"])
+            other.append(path.stem)
     return ablations, other
 
 

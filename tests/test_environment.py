@@ -66,7 +66,7 @@ def test_kernels_of_the_user_are_replaced() -> None:
 
 
 def test_code_of_another_folder_is_refused(checkout: Workspace) -> None:
-    """With PYTHONSAFEPATH, Python would run the installed code instead of the code in the folder; stages refuse that."""
+    """With PYTHONSAFEPATH, Python would run the installed code instead of that in the folder; stages refuse it."""
     variables = checkout.environment | {"PYTHONSAFEPATH": "1"}
     command = [sys.executable, "-m", "stages", "check"]
     done = subprocess.run(command, cwd=checkout.folder, env=variables, check=False, capture_output=True, text=True)

@@ -84,7 +84,7 @@ def test_each_job_has_the_least_permissions() -> None:
         "ci/comment": {"actions": "read", "pull-requests": "write"},
         "train/train": {"contents": "write"},
     }
-    assert {one["run"].split()[0] for one in JOBS["ci/comment"]["steps"]} == {"gh"}
+    assert not re.search(r"checkout|python|dvc|make|\./|\.ci", json.dumps(JOBS["ci/comment"]["steps"]))
 
 
 def test_forks_get_neither_secrets_nor_gpus() -> None:
@@ -136,13 +136,33 @@ def test_the_summary_shows_what_changed(clone: Workspace, tmp_path: Path) -> Non
     """The step writes the same Markdown to the summary and for the comment, and no stage is stale in a clone."""
     summary = tmp_path / "summary.md"
     text = step("ci/results", "python -m tools diff")
-    play(clone, text, f"BASE={JOBS['ci/results']['env']['BASE']}", f"GITHUB_STEP_SUMMARY={summary}")
+    play(clone, text, base(clone, tmp_path), f"GITHUB_STEP_SUMMARY={summary}")
     words = summary.read_text()
     assert words == (clone.folder / "diff.md").read_text()
     assert words.startswith(f"### Changes since `{clone.run('git', 'rev-parse', '--short', 'HEAD^1').strip()}`")
     before = json.loads(clone.run("git", "show", "HEAD^1:metrics/report.json"))
     assert f"| `test_accuracy` | {before['test_accuracy']:.2%} | " in words
     assert words.endswith("\n\nNo stage is stale.\n")
+
+
+def base(workspace: Workspace, folder: Path) -> str:
+    """The variable with the commit to compare with, as a step sets it."""
+    play(workspace, step("ci/results", 'echo "BASE='), f"GITHUB_ENV={folder / 'env'}")
+    return (folder / "env").read_text().strip()
+
+
+def test_a_first_commit_is_compared_with_itself(tmp_path: Path) -> None:
+    """A later commit is compared with its first parent, and the first commit of a repository with itself."""
+    repository = Workspace(tmp_path / "repository")
+    repository.folder.mkdir()
+    repository.run("git", "init", "--quiet")
+    for name in ("first", "second"):
+        (repository.folder / name).touch()
+        repository.commit(name)
+        (tmp_path / "env").unlink(missing_ok=True)
+        assert (
+            base(repository, tmp_path) == f"BASE={repository.run('git', 'rev-list', '--max-parents=0', 'HEAD').strip()}"
+        )
 
 
 @pytest.mark.dvc
@@ -191,21 +211,39 @@ def test_stale_locks_are_found_with_a_cache(trained: Workspace, tmp_path: Path) 
     )
 
 
-def test_one_comment_is_kept(tmp_path: Path) -> None:
-    """The comment's job downloads the previous job's results and edits its last comment, or writes a first one."""
+# GitHub's command line: it prints its arguments, makes the downloaded file, and finds these comments.
+GH = """#!/usr/bin/env bash
+case "$*" in
+    run*) echo "### Changes" > diff.md; echo "$*" ;;
+    *--paginate*) printf %s "$COMMENTS" ;;
+    *) echo "$*" ;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    ("comments", "expected"),
+    [
+        ("", "pr comment 12 --body-file comment.md"),
+        ("5\n77\n", "api --silent --method PATCH --field body=@comment.md repos/a/b/issues/comments/77"),
+    ],
+)
+def test_one_comment_is_kept(tmp_path: Path, comments: str, expected: str) -> None:
+    """The comment's job downloads the previous job's results and edits its own comment, or writes a first one."""
     gh = tmp_path / "bin/gh"
     gh.parent.mkdir()
-    gh.write_text(
-        '#!/usr/bin/env bash\necho "$GH_REPO: $*"\n[ "$1" = run ] && echo "### Changes" > diff.md || cat "${@: -1}"\n'
-    )
+    gh.write_text(GH)
     gh.chmod(0o755)
     runner = Workspace(tmp_path)
+    steps = JOBS["ci/comment"]["steps"]
+    mark = steps[1]["env"]["MARK"]
     environment = [f"PATH={gh.parent}:/usr/bin:/bin", "GH_REPO=a/b", "GITHUB_RUN_ID=7", "PULL_REQUEST=12"]
-    outputs = [play(runner, one["run"], *environment) for one in JOBS["ci/comment"]["steps"]]
-    assert outputs == [
-        "a/b: run download 7 --name results\n",
-        "a/b: pr comment 12 --edit-last --create-if-none --body-file diff.md\n### Changes\n",
+    environment += [f"MARK={mark}", f"COMMENTS={comments}"]
+    assert [play(runner, one["run"], *environment) for one in steps] == [
+        "run download 7 --name results\n",
+        f"{expected}\n",
     ]
+    assert (tmp_path / "comment.md").read_text() == f"{mark}\n### Changes\n"
     uploaded = [one["with"] for one in JOBS["ci/results"]["steps"] if "upload" in one.get("uses", "")]
     assert [one["name"] for one in uploaded] == ["results"]
     assert "diff.md" in uploaded[0]["path"].split()
@@ -222,6 +260,7 @@ def test_a_training_ends_in_a_branch_and_a_remote(clone: Workspace, tmp_path: Pa
         "TOKEN=secret",
         "GITHUB_REPOSITORY=a/b",
         "GITHUB_RUN_ID=7",
+        "GITHUB_RUN_ATTEMPT=1",
         f"GITHUB_SHA={clone.run('git', 'rev-parse', 'HEAD').strip()}",
         f"GITHUB_STEP_SUMMARY={tmp_path / 'summary.md'}",
         "GIT_CONFIG_COUNT=1",
@@ -239,7 +278,9 @@ def test_a_training_ends_in_a_branch_and_a_remote(clone: Workspace, tmp_path: Pa
     assert "train-fcnn-8" not in clone.run("git", "ls-remote", str(tmp_path / "github.git"))
     assert "secret" not in (clone.folder / ".git/config").read_text()
 
-    clone.run("git", "clone", "--quiet", "--branch=train-fcnn-7", str(tmp_path / "github.git"), str(tmp_path / "other"))
+    clone.run(
+        "git", "clone", "--quiet", "--branch=train-fcnn-7-1", str(tmp_path / "github.git"), str(tmp_path / "other")
+    )
     other = Workspace(tmp_path / "other")
     play(other, step("ci/results", ".ci/locks"))
     other.run("dvc", "pull", "-d", "report")
