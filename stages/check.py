@@ -6,13 +6,12 @@ from pathlib import Path
 
 import torch
 
-from fashion.errors import FashionError
 from fashion.files import write_text
 from fashion.networks.building import build, check_training
 from fashion.running.advice import in_row
 from fashion.settings.description import INPUTS
 from fashion.settings.fingerprint import fingerprint
-from fashion.settings.params import PATH, UNDO, Params
+from fashion.settings.params import Params
 from fashion.training.recipe import smallest_share
 
 
@@ -24,7 +23,7 @@ def check() -> None:
         with torch.device("meta"), in_row(key):
             network = build(row.layers, row.init)
             check_training(network, smallest_share(row.train.batch_size, params.gpu.lanes))
-    files = {f"train/{name}.json": _description(params, name) for name in (*params.models, *params.repeats)}
+    files = {f"train/{name}.json": params.describe(name).text for name in (*params.models, *params.repeats)}
     splits = {key: params.splits[row.split].model_dump() for key, row in params.models.items()}
     files["splits.json"] = json.dumps(splits, indent=2) + "\n"
     # The fingerprint of `train` is in each description.
@@ -34,13 +33,3 @@ def check() -> None:
     shutil.rmtree(INPUTS, ignore_errors=True)
     for name, text in files.items():
         write_text(INPUTS / name, text)
-
-
-def _description(params: Params, name: str) -> str:
-    """The description of a training as JSON; FashionError if JSON cannot express its layers."""
-    try:
-        return params.describe(name).text
-    except ValueError:
-        raise FashionError(f"{PATH}: models.{name}.layers has a number that is NaN or infinite. {UNDO}") from None
-    except TypeError as error:
-        raise FashionError(f"{PATH}: models.{name}.layers cannot be written as JSON: {error}. {UNDO}") from None

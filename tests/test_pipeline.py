@@ -53,8 +53,8 @@ def test_a_stage_depends_on_its_code_through_check(name: str) -> None:
 
 @pytest.mark.parametrize("name", STAGES)
 def test_lists_of_a_stage_are_sorted(name: str) -> None:
-    """The deps and the params of every stage are sorted."""
-    for key in ("deps", "params"):
+    """The deps, the params and the outs of every stage are sorted."""
+    for key in ("deps", "params", "outs"):
         assert flat(STAGES[name].get(key, [])) == sorted(flat(STAGES[name].get(key, [])))
 
 

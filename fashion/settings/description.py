@@ -160,7 +160,7 @@ class Description(Settings):
 
     @property
     def text(self) -> str:
-        """The description as JSON; TypeError or ValueError if JSON cannot express an argument of a layer."""
+        """The description as JSON."""
         # Unsorted: the order of `layers` is the network.
         return json.dumps(self.model_dump(), indent=2, allow_nan=False) + "\n"
 

@@ -1,5 +1,6 @@
 """The settings of params.yaml as types, and the description of each training that follows from them."""
 
+import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -168,7 +169,7 @@ def _read(path: Path) -> object:
 
 
 def parsed(text: str) -> object:
-    """The content of a file of settings: mappings, lists, texts, finite and infinite numbers, true, false and null.
+    """The content of a file of settings: mappings, lists, texts, finite numbers, true, false and null.
 
     Raises FashionError, whose message continues the file's name, for everything else.
     """
@@ -213,6 +214,8 @@ def _check_values(value: object, where: str) -> None:
                 _check_values(inside, f"{where}.{number}")
         case int() if abs(value) >= INTEGERS:
             raise FashionError(f": {where} is a whole number of {value.bit_length()} bits: at most 63 are allowed.")
+        case float() if not math.isfinite(value):
+            raise FashionError(f": {where} is {value}: it must be a finite number.")
         case str() | int() | float() | None:
             pass
         case _:
