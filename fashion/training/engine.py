@@ -17,7 +17,7 @@ from fashion.networks.inference import logits, scaled
 from fashion.settings.description import Architecture
 from fashion.training.augmentation import augmented, views
 from fashion.training.hardware import Hardware, configure, place
-from fashion.training.lanes import Lane, Lanes
+from fashion.training.lanes import Lane, Lanes, Loss
 from fashion.training.recipe import learning_rate, make_optimizer, smallest_share, steps_per_epoch
 
 
@@ -91,9 +91,10 @@ def train(
     images, labels = _on(hardware.device, training)
     held_out, held_out_labels = _on(hardware.device, validation)
     source, lanes = views(images, recipe.augment), hardware.numerics.lanes
-    smallest_share(min(recipe.batch_size, len(labels)), lanes)
+    smallest_share(size := min(recipe.batch_size, len(labels)), lanes)
+    step = run.lanes.stepper(loss_of(run, source, labels, size))
     for number in range(len(run.epochs) + 1, recipe.epochs + 1):
-        rate, train_loss, train_accuracy = _train_epoch(run, number, source, labels, after_step)
+        rate, train_loss, train_accuracy = _train_epoch(run, number, len(labels), step, after_step)
         network = run.lanes.own[0].network
         output = logits(network, held_out, pixels.black, pixels.white, hardware.dtype)
         validation_loss, validation_accuracy = _sums(output, held_out_labels).div(len(held_out_labels)).tolist()
@@ -115,33 +116,37 @@ def train(
         yield epoch
 
 
+def loss_of(run: Run, source: Tensor, labels: Tensor, size: int) -> Loss:
+    """The loss of lanes, with logits and labels: its sum over the lanes is the mean over a batch of this size."""
+    recipe, pixels = run.architecture.train, run.architecture.pixels
+
+    def loss(lane: Lane, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        batch, targets = augmented(source, share, recipe.augment, lane.generator), labels[share]
+        with run.hardware.autocast():
+            output = lane.network(scaled(batch, pixels.black, pixels.white)).float()
+        return _loss(output, targets, recipe.label_smoothing) / size, output, targets
+
+    return loss
+
+
 def _train_epoch(
-    run: Run, number: int, source: Tensor, labels: Tensor, after_step: Callable[[], object]
+    run: Run, number: int, images: int, step: Callable[[float, Tensor], None], after_step: Callable[[], object]
 ) -> tuple[float, float, float]:
     """Train one epoch; return the last learning rate, and the mean loss and the accuracy over its batches.
 
     Each epoch has its own seeds, derived from the run's seed and its number: one for the order of the images, and two
     for each lane's augmentation and dropout.
     """
-    recipe, pixels, hardware = run.architecture.train, run.architecture.pixels, run.hardware
-    steps, size = steps_per_epoch(len(labels), recipe), min(recipe.batch_size, len(labels))
+    recipe, hardware = run.architecture.train, run.hardware
+    steps, size = steps_per_epoch(images, recipe), min(recipe.batch_size, images)
     drawn = np.random.SeedSequence([run.seed, number]).generate_state(1 + 2 * hardware.numerics.lanes)
     run.lanes.start_epoch(drawn[1:].reshape(-1, 2).tolist())
     generator = torch.Generator(hardware.device).manual_seed(int(drawn[0]))
-    order = torch.randperm(len(labels), generator=generator, device=hardware.device)
-
-    def loss(lane: Lane, share: Tensor) -> Tensor:
-        batch = augmented(source, share, recipe.augment, lane.generator)
-        with hardware.autocast():
-            output = lane.network(scaled(batch, pixels.black, pixels.white)).float()
-        lane.outputs.append(output.detach())
-        lane.targets.append(labels[share])
-        return _loss(output, lane.targets[-1], recipe.label_smoothing) / size
-
+    order = torch.randperm(images, generator=generator, device=hardware.device)
     rate = 0.0
-    for step, index in enumerate(order[: steps * size].split(size)):
-        rate = learning_rate(recipe, (number - 1) * steps + step, recipe.epochs * steps)
-        run.lanes.step(rate, index, loss)
+    for i, index in enumerate(order[: steps * size].split(size)):
+        rate = learning_rate(recipe, (number - 1) * steps + i, recipe.epochs * steps)
+        step(rate, index)
         after_step()
     run.lanes.end_epoch()
     of_lanes = [

@@ -7,14 +7,16 @@ processes with one lane each give the bits of one with two. More lanes in severa
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import accumulate
-from typing import TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, distributed, nn
 
 from fashion.networks.layers import Dropout
 from fashion.threads import cores, each
+from fashion.training.graphs import Replay
 from fashion.training.hardware import Hardware
 
 T = TypeVar("T")
@@ -39,6 +41,10 @@ class Lane:
     views: list[Tensor]
     outputs: list[Tensor] = field(default_factory=list)
     targets: list[Tensor] = field(default_factory=list)
+
+
+# For a lane and its share of a batch: what the step lowers, the logits and the labels.
+Loss: TypeAlias = Callable[[Lane, Tensor], tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass
@@ -111,26 +117,48 @@ class Lanes:
             lane.targets.clear()
             lane.network.train()
 
-    def step(self, rate: float, batch: Tensor, loss: Callable[[Lane, Tensor], Tensor]) -> None:
-        """Update the weights once, with the gradient of the sum of the lanes' losses, each on its share of a batch.
+    def stepper(self, loss: Loss) -> Callable[[float, Tensor], None]:
+        """A function that, for a rate and a batch, its images' indices, updates the weights once.
 
-        batch: indices of images.
+        It uses the gradient of the sum of the lanes' losses. All batches have the same size.
         """
+        compute: Callable[[Tensor], list[Tensor]] = partial(self._compute, loss)
+        if self._replayable():
+            compute = Replay(compute, self.own[0].generator)
 
-        def differentiate(task: tuple[Lane, Tensor]) -> None:
+        def step(rate: float, batch: Tensor) -> None:
+            for piece in self._slices:
+                _set_rate(piece.optimizer.param_groups[0], rate)
+            outputs_and_targets = iter(compute(batch))
+            for lane in self.own:
+                lane.outputs.append(next(outputs_and_targets))
+                lane.targets.append(next(outputs_and_targets))
+
+        return step
+
+    def _replayable(self) -> bool:
+        """Whether a CUDA graph can replay a step: on one GPU, unless fp16 makes it wait for the gradients."""
+        waits = self._scaler.is_enabled() and not all(_is_fused(piece.optimizer) for piece in self._slices)
+        return self._hardware.device.type == "cuda" and self._hardware.processes == 1 and not waits
+
+    def _compute(self, loss: Loss, batch: Tensor) -> list[Tensor]:
+        """Update the weights once; return each lane's logits and labels, one after the other."""
+
+        def differentiate(task: tuple[Lane, Tensor]) -> tuple[Tensor, Tensor]:
             lane, share = task
-            gradients = torch.autograd.grad(self._scaler.scale(loss(lane, share)), self._leaves)
+            value, output, targets = loss(lane, share)
+            gradients = torch.autograd.grad(self._scaler.scale(value), self._leaves)
             for view, gradient in zip(lane.views, gradients, strict=True):
                 view.copy_(gradient)
+            return output.detach(), targets
 
-        each(differentiate, self._with_own(batch.tensor_split(self._hardware.numerics.lanes)))
+        results = each(differentiate, self._with_own(batch.tensor_split(self._hardware.numerics.lanes)))
         if self._hardware.processes > 1:
             total, *others = (lane.gradients for lane in self.own)
             distributed.all_reduce(_add(total, others))
-        for piece in self._slices:
-            piece.optimizer.param_groups[0]["lr"] = rate
         each(self._update, self._slices)
         self._scaler.update()
+        return [tensor for of_lane in results for tensor in of_lane]
 
     @torch.no_grad()
     def _update(self, piece: Slice) -> None:
@@ -185,8 +213,9 @@ class Lanes:
         for piece in self._slices:
             stop = start + len(piece.weights)
             device = piece.weights.device
-            # The fused optimizers count steps on the weights' device, the others on the CPU.
-            counters = device if piece.optimizer.defaults.get("fused") else torch.device("cpu")
+            # Fused and capturable optimizers count steps on the weights' device, the others on the CPU.
+            near = _is_fused(piece.optimizer) or piece.optimizer.defaults.get("capturable")
+            counters = device if near else torch.device("cpu")
             piece.optimizer.state[piece.weights] = {
                 name: row[start:stop].to(device, copy=True) if row.dim() else row.to(counters, copy=True)
                 for name, row in rows.items()
@@ -217,6 +246,18 @@ def _slice(
     leaf = nn.Parameter(weights)
     leaf.grad = gradients[0]
     return Slice(make_optimizer([leaf]), leaf, rounded, gradients)
+
+
+def _set_rate(group: dict[str, Any], rate: float) -> None:
+    """Set an optimizer's rate; a rate on the GPU in place, where a CUDA graph reads it."""
+    if isinstance(group["lr"], Tensor):
+        group["lr"].fill_(rate)
+    else:
+        group["lr"] = rate
+
+
+def _is_fused(optimizer: torch.optim.Optimizer) -> bool:
+    return bool(optimizer.defaults.get("fused"))
 
 
 def _add(total: Tensor, others: Sequence[Tensor]) -> Tensor:

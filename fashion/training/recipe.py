@@ -33,15 +33,18 @@ def learning_rate(recipe: Train, step: int, steps: int) -> float:
 
 def make_optimizer(weights: list[nn.Parameter], recipe: Train, precision: str) -> torch.optim.Optimizer:
     """The recipe's optimizer, fused (one pass over the weights a step) where torch offers that."""
-    decay = recipe.weight_decay
+    decay, graphs = recipe.weight_decay, weights[0].is_cuda
+    # A CUDA graph reads the rate, and counts the steps, in the GPU's memory.
+    rate = torch.zeros((), device=weights[0].device) if graphs else recipe.learning_rate
     match recipe.optimizer:
         case "adam":
-            return torch.optim.Adam(weights, weight_decay=decay, fused=True)
+            return torch.optim.Adam(weights, rate, weight_decay=decay, fused=True, capturable=graphs)
         case "adamw":
-            return torch.optim.AdamW(weights, weight_decay=decay, fused=True)
+            return torch.optim.AdamW(weights, rate, weight_decay=decay, fused=True, capturable=graphs)
         case "nadam":
-            return torch.optim.NAdam(weights, weight_decay=decay, foreach=True)
+            return torch.optim.NAdam(weights, rate, weight_decay=decay, foreach=True, capturable=graphs)
         case "sgd":
             # In fp16 the fused form skips a first step that overflows, and then reads momentum from unwritten memory.
             fused = precision != "fp16"
-            return torch.optim.SGD(weights, momentum=0.9, nesterov=True, weight_decay=decay, fused=fused)
+            rate = rate if fused else recipe.learning_rate
+            return torch.optim.SGD(weights, rate, momentum=0.9, nesterov=True, weight_decay=decay, fused=fused)
