@@ -70,6 +70,22 @@ def pipeline(rounds: Rounds = 5, output: Output = Path("benchmarks/pipeline.json
 
 
 @app.command()
+def gpu(
+    minutes: Annotated[float, typer.Option(help="The time for all of it; what does not fit is listed.", min=0)] = 15,
+    seeds: Annotated[int, typer.Option(help="The number of trainings to an accuracy, each with its seed.", min=0)] = 3,
+    output: Output = Path("benchmarks/gpu.json"),
+) -> None:
+    """On a CUDA GPU, time a step in several forms, trainings by their recipes, and trainings to an accuracy.
+
+    A step has 128 images, Adam and no augmentation. The figures are written after each measurement.
+    Example: python -m benchmarks gpu --minutes 8
+    """
+    from benchmarks.gpu import gpu
+
+    gpu(minutes, seeds, output)
+
+
+@app.command()
 def tables() -> None:
     """Write the generated tables of README.md and docs/ from the committed figures.
 

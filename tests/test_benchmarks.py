@@ -5,15 +5,18 @@ import subprocess
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from benchmarks import accuracy, pipeline, training
+from benchmarks import accuracy, gpu, pipeline, training
 from benchmarks.contestants import WARMUP, Clock, plain_network
 from benchmarks.processes import alone
 from fashion.data.fetching import fetch
+from fashion.data.reading import Part, read_part
 from fashion.errors import FashionError
 from fashion.networks.building import build
 from fashion.settings.params import Params
@@ -131,3 +134,76 @@ def test_seconds_of_the_pipeline_are_shown_with_their_spread() -> None:
     """A single measurement is shown as it is, several as their median and range."""
     text = pipeline.table({"machine": "A box", "seconds": {"all": [90.0], "nothing": [1.0, 3.0, 2.0]}})
     assert text.splitlines()[2:4] == ["| all | 90.00 |", "| nothing | 2.00 (1.00 to 3.00) |"]
+
+
+def test_a_missing_gpu_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without CUDA the command ends with a sentence, and writes nothing."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(FashionError, match=r"has no CUDA GPU: run the command on a machine that has one\.$"):
+        gpu.gpu(1, 1, tmp_path / "gpu.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_gpu_benchmark_keeps_what_it_has(tmp_path: Path) -> None:
+    """Figures are written after each measurement; failures and what is late are listed, and the next ones still run."""
+    output = tmp_path / "gpu.json"
+    figures: dict[str, Any] = {"missing": [], "steps": {}, "trainings": {}, "races": {}}
+
+    def late(end: float) -> None:
+        assert end == float("inf")
+        raise gpu.Late
+
+    def broken(_: float) -> None:
+        raise RuntimeError("no kernel\nimage")
+
+    def last(_: float) -> float:
+        before = json.loads(output.read_text())
+        assert (before["missing"], before["errors"]) == (["races a 0"], {"steps a eager": "no kernel"})
+        return 2.0
+
+    todo = [
+        gpu.Item("races", ("a", "0"), late),
+        gpu.Item("steps", ("a", "eager"), broken),
+        gpu.Item("steps", ("a", "graph"), last),
+    ]
+    gpu.run_all(iter(todo), float("inf"), figures, output)
+    assert json.loads(output.read_text())["steps"] == {"a": {"graph": 2.0}}
+
+
+def test_a_gpu_benchmark_measures_and_shows(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On `digits` and a CPU, each kind of measurement gives figures, and each figure has its place in a table."""
+    monkeypatch.setattr(gpu, "DEVICE", "cpu")
+    monkeypatch.setattr(gpu, "TARGETS", (0.01, 1.01))
+    monkeypatch.setattr(gpu, "MOST", 1)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: None)
+    list(fetch("digits", tmp_path, None))
+    row = params.models["lenet5"]
+    row = row.model_copy(update={"train": row.train.model_copy(update={"epochs": 2})})
+    small = params.model_copy(update={"models": params.models | {"lenet5": row}})
+    images = gpu.Images(tmp_path, small, read_part(tmp_path, "train"), read_part(tmp_path, "test"))
+    figures = {
+        "machine": "A box",
+        "missing": ["races cnn 0"],
+        "steps": {"lenet5": {form: gpu.measured("lenet5", form, images, 0.0) for form in ("graph", "plain loop")}},
+        "trainings": {"lenet5": gpu.trained("lenet5", images, float("inf"))},
+        "races": {"lenet5": {"0": gpu.raced("lenet5", 0, images, float("inf"))}},
+    }
+    assert torch.are_deterministic_algorithms_enabled()
+    text = gpu.tables(figures)
+    assert text.count("| `lenet5` |") == 3
+    assert "(1 epochs, test " in text
+    assert text.endswith("Missing: races cnn 0.\n\nA box.")
+    with pytest.raises(gpu.Late):
+        gpu.trained("lenet5", images, 0.0)
+
+
+def test_every_published_architecture_is_trained_on_a_gpu(params: Params, tmp_path: Path) -> None:
+    """Each architecture's step is measured, each published one is trained, and the published recipes come last."""
+    part = Part(np.zeros((0, 28, 28), np.uint8), np.zeros(0, np.int64))
+    todo = list(gpu.items(params, gpu.Images(tmp_path, params, part, part), 2))
+    trainings = [item.names[0] for item in todo if item.section == "trainings"]
+    late = [key for key in params.models if key.endswith("_published")]
+    assert sorted(trainings[: -len(late)]) == sorted(params.published.keys() - set(late))
+    assert trainings[-len(late) :] == late
+    assert {item.names[0] for item in todo if item.section == "steps"} == params.models.keys() - set(late)
+    assert [item.names for item in todo if item.section == "races"][-1] == ("champion", "1")

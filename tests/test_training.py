@@ -201,6 +201,23 @@ def test_a_resumed_run_ends_in_the_same_bits(
         assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "nadam", "sgd"])
+def test_what_a_step_changes_stays_in_place(params: Params, digits: Part, optimizer: str) -> None:
+    """From the second step on, through all epochs, no step moves a tensor: a CUDA graph would write to the old place."""
+    run, places = prepared(row(params, "conv4_pool2_bn", epochs=2, batch_size=250, optimizer=optimizer)), []
+
+    def note() -> None:
+        tensors = [tensor for lane in run.lanes.own for tensor in (lane.gradients, *lane.network.state_dict().values())]
+        tensors += [tensor for name, tensor in run.state()[0].items() if name.startswith("network/")]
+        for piece in run.lanes._slices:
+            tensors += [piece.weights, piece.rounded, *piece.optimizer.state[piece.weights].values()]
+        places.append([tensor.data_ptr() for tensor in tensors])
+
+    list(train(run, *halves(digits), note))
+    assert len(places) == 8
+    assert all(place == places[0] for place in places)
+
+
 def test_a_diverged_training_is_reported(params: Params, digits: Part) -> None:
     """A loss that is NaN or infinite ends training with a message that has the fix."""
     with pytest.raises(FashionError, match=r"lower train\.learning_rate"):

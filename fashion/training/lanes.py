@@ -137,9 +137,11 @@ class Lanes:
         return step
 
     def _replayable(self) -> bool:
-        """Whether a CUDA graph can replay a step: on one GPU, unless fp16 makes it wait for the gradients."""
-        waits = self._scaler.is_enabled() and not all(_is_fused(piece.optimizer) for piece in self._slices)
-        return self._hardware.device.type == "cuda" and self._hardware.processes == 1 and not waits
+        """Whether a CUDA graph can replay a step: on one GPU, if nothing in it waits for a value from there."""
+        # In fp16 only a fused optimizer decides on the GPU whether a gradient overflowed.
+        stays = _is_fused if self._scaler.is_enabled() else _counts_on_device
+        one = self._hardware.device.type == "cuda" and self._hardware.processes == 1
+        return one and all(stays(piece.optimizer) for piece in self._slices)
 
     def _compute(self, loss: Loss, batch: Tensor) -> list[Tensor]:
         """Update the weights once; return each lane's logits and labels, one after the other."""
@@ -213,9 +215,7 @@ class Lanes:
         for piece in self._slices:
             stop = start + len(piece.weights)
             device = piece.weights.device
-            # Fused and capturable optimizers count steps on the weights' device, the others on the CPU.
-            near = _is_fused(piece.optimizer) or piece.optimizer.defaults.get("capturable")
-            counters = device if near else torch.device("cpu")
+            counters = device if _counts_on_device(piece.optimizer) else torch.device("cpu")
             piece.optimizer.state[piece.weights] = {
                 name: row[start:stop].to(device, copy=True) if row.dim() else row.to(counters, copy=True)
                 for name, row in rows.items()
@@ -258,6 +258,11 @@ def _set_rate(group: dict[str, Any], rate: float) -> None:
 
 def _is_fused(optimizer: torch.optim.Optimizer) -> bool:
     return bool(optimizer.defaults.get("fused"))
+
+
+def _counts_on_device(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether an optimizer counts its steps on the weights' device; the others do on the CPU."""
+    return _is_fused(optimizer) or bool(optimizer.defaults.get("capturable"))
 
 
 def _add(total: Tensor, others: Sequence[Tensor]) -> Tensor:
