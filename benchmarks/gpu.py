@@ -1,6 +1,6 @@
 """What a CUDA GPU takes: a step in several forms, trainings by their recipes, and the time to an accuracy.
 
-All of it runs in one process. `Late` ends a training when the minutes are over, so the last item may be missing.
+All of it runs in one process. A training's time begins when its network is on the GPU, and ends before the test images.
 """
 
 import itertools
@@ -199,9 +199,9 @@ def trained(key: str, images: Images, end: float) -> dict[str, float]:
     """Seconds and accuracies of one training by the recipe of params.yaml, with the weights of its best epoch."""
     params = images.params
     row = params.architecture(key)
+    parts, run = images.parts(row), started(row, params.seed, params, {})
     begun = time.perf_counter()
-    run = started(row, params.seed, params, {})
-    for _ in epochs(run, images, end):
+    for _ in epochs(run, parts, end):
         pass
     seconds = time.perf_counter() - begun
     run.network.load_state_dict(run.best)
@@ -214,10 +214,10 @@ def raced(key: str, seed: int, images: Images, end: float) -> dict[str, Any]:
 
     The test images end no race, and the time that they take does not count.
     """
-    reached: dict[str, Any] = {}
+    row, reached = images.params.architecture(key), dict[str, Any]()
+    parts, run = images.parts(row), started(row, seed, images.params, {})
     seconds, begun = 0.0, time.perf_counter()
-    run = started(images.params.architecture(key), seed, images.params, {})
-    for epoch in epochs(run, images, end):
+    for epoch in epochs(run, parts, end):
         seconds += time.perf_counter() - begun
         for target in TARGETS:
             if epoch.validation_accuracy >= target and str(target) not in reached:
@@ -237,9 +237,9 @@ def started(row: Architecture, seed: int, params: Params, changes: dict[str, Any
     return begin(initial(row, seed), row, seed, choose(DEVICE, params.gpu.model_copy(update=COMMON | changes)))
 
 
-def epochs(run: Run, images: Images, end: float) -> Iterator[Epoch]:
-    """Train a run, epoch by epoch; Late at the end of the time."""
-    for epoch in train(run, *images.parts(run.architecture)):
+def epochs(run: Run, parts: tuple[Part, Part], end: float) -> Iterator[Epoch]:
+    """Train a run on the first part, epoch by epoch; Late at the end of the time."""
+    for epoch in train(run, *parts):
         if time.perf_counter() > end:
             raise Late
         yield epoch
