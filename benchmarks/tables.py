@@ -9,7 +9,7 @@ from typing import Any
 import torch
 import typer
 
-from benchmarks import accuracy, pipeline, training
+from benchmarks import accuracy, gpu, pipeline, training
 from fashion.files import read_json, write_text
 from fashion.judging.evaluated import Ranked
 from fashion.networks.building import build, count
@@ -82,4 +82,5 @@ TABLES: dict[str, Callable[[], str]] = {
     "training": partial(_figures, "training", training.table),
     "accuracy": partial(_figures, "accuracy", accuracy.table),
     "pipeline": partial(_figures, "pipeline", pipeline.table),
+    "gpu": partial(_figures, "gpu", gpu.tables),
 }

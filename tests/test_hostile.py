@@ -2,6 +2,8 @@
 
 import io
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -85,6 +87,13 @@ def test_extreme_settings_are_reported(tmp_path: Path, text: str) -> None:
     error = caught.value
     message = sentence(error) if isinstance(error, ValidationError) else str(error)
     assert re.fullmatch(r".*params\.yaml.* git restore params\.yaml", message)
+
+
+@pytest.mark.slow
+def test_thousands_of_settings_are_accepted_or_reported() -> None:
+    """20,000 damaged files of settings give no other end than these two, and networks of accepted ones train."""
+    done = subprocess.run([sys.executable, "-m", "tests.settings_campaign"], cwd=ROOT, check=False, capture_output=True)
+    assert done.returncode == 0, done.stdout.decode()
 
 
 def mutations(content: bytes) -> st.SearchStrategy[bytes]:
