@@ -13,8 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fashion.errors import FashionError
 from fashion.running import lifetime
-from fashion.running.commands import environment
+from fashion.running.commands import environment, output
 from fashion.running.environment import MEMORY
 from fashion.settings.kernels import VARIABLES
 from tests.conftest import ROOT, Workspace
@@ -96,3 +97,18 @@ def test_a_hidden_starter_is_not_a_dead_one(monkeypatch: pytest.MonkeyPatch) -> 
 def raising(error: Exception, *_: object) -> None:
     """Raise an error."""
     raise error
+
+
+def test_any_encoding_can_be_written() -> None:
+    """In an encoding without accents, such as ASCII, a table with a name that has one is printed all the same."""
+    variables = os.environ | {"PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "tools", "models"]
+    done = subprocess.run(command, cwd=ROOT, env=variables, check=True, capture_output=True, text=True)
+    assert "\\x" in done.stdout
+
+
+def test_a_missing_program_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If git is not installed, the message says so."""
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(FashionError, match="git is not installed, or not on PATH: install it"):
+        output("git", "--version")

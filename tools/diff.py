@@ -52,6 +52,8 @@ def _attempt(*command: str) -> str | None:
 
 def _commit(name: str | None) -> str:
     """The short hash of a commit, by default of the one where HEAD left main."""
+    # Without git, nothing else would say so.
+    output("git", "--version")
     if _attempt("git", "rev-parse", "--git-dir") is None:
         raise FashionError("there is no git repository here: run the command in a clone of the project.")
     # The later merge base of the two: a local main may be behind, and a clone of another branch has only origin's.

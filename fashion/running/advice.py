@@ -4,6 +4,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -20,7 +21,14 @@ EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx"}
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """On an expected error in the body, end the process with one sentence on standard error and exit code 1."""
+    """On an expected error in the body, end the process with one sentence on standard error and exit code 1.
+
+    Letters that the output's encoding lacks are written as escapes.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        # A closed one is None.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         yield
     except ValidationError as error:

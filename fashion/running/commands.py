@@ -16,8 +16,11 @@ def environment() -> dict[str, str]:
 
 
 def output(*command: str) -> str:
-    """A program's standard output; FashionError with its error message if it fails."""
-    done = subprocess.run(command, check=False, capture_output=True, encoding="utf-8")  # noqa: S603 - no shell
+    """A program's standard output; FashionError if it is not installed, or with its error message if it fails."""
+    try:
+        done = subprocess.run(command, check=False, capture_output=True, encoding="utf-8")  # noqa: S603 - no shell
+    except FileNotFoundError:
+        raise FashionError(f"{command[0]} is not installed, or not on PATH: install it.") from None
     if done.returncode:
         raise FashionError(f"{' '.join(command)} fails: {done.stderr.strip()}")
     return done.stdout
