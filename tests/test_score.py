@@ -204,3 +204,13 @@ def test_missing_data_are_reported(inside: Path, tool: Tool) -> None:
     refused(tool, str(OURS), "data/splits/lenet5.csv is not here: dvc repro split makes it")
     (inside / "data/raw/train-labels-idx1-ubyte").unlink()
     refused(tool, str(OURS), "data/raw/train-labels-idx1-ubyte is not here: dvc repro split makes it")
+
+
+def test_published_figures_are_those_of_fashion_mnist(inside: Path, tool: Tool) -> None:
+    """With another data set, the list of architectures shows no published figures."""
+    with_digits = json.loads(tool("models", "--json")[1])
+    assert {row["key"] for row in with_digits} >= {"lenet5", "alexnet"}
+    assert not any(row["published"] for row in with_digits)
+    text = (inside / "params.yaml").read_text()
+    (inside / "params.yaml").write_text(text.replace("dataset: digits", "dataset: fashion_mnist"))
+    assert any(row["published"] for row in json.loads(tool("models", "--json")[1]))
