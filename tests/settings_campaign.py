@@ -60,7 +60,7 @@ def mutated(rng: random.Random) -> str:
         return _changed_text(rng)
     content = YAML(typ="safe").load(TEXT)
     for _ in range(rng.choice([1, 1, 1, 2, 3])):
-        _change_node(rng, content)
+        change_node(rng, content)
     buffer = io.StringIO()
     try:
         yaml = YAML(typ="safe")
@@ -98,7 +98,7 @@ def _changed_text(rng: random.Random) -> str:
     return text
 
 
-def _change_node(rng: random.Random, content: Any) -> None:
+def change_node(rng: random.Random, content: Any) -> None:
     """Replace, delete, rename, add or move a random value."""
     mapping, key = rng.choice([*_nodes(content)])
     match rng.randrange(8):

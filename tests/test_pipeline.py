@@ -73,7 +73,7 @@ def test_the_report_is_the_only_metrics_file() -> None:
 def test_a_stage_is_a_file_and_a_command() -> None:
     """Each file in stages/ has a command and a stage of its name, and repeats run the commands of first trainings."""
     files = {path.stem for path in ROOT.glob("stages/*.py")} - {"__init__", "__main__"}
-    assert files == {command.callback.__name__ for command in stages.registered_commands if command.callback}
+    assert files == {known.callback.__name__ for known in stages.registered_commands if known.callback}
     assert {name: command(name) for name in STAGES} == {
         **{name: name for name in files},
         "repeat": "train",

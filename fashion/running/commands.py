@@ -16,9 +16,14 @@ def environment() -> dict[str, str]:
 
 
 def output(*command: str) -> str:
-    """A program's standard output; FashionError if it is not installed, or with its error message if it fails."""
+    """A program's standard output; FashionError if it is not installed, or with its error message if it fails.
+
+    Bytes that are not UTF-8 become question marks in a diamond.
+    """
     try:
-        done = subprocess.run(command, check=False, capture_output=True, encoding="utf-8")  # noqa: S603 - no shell
+        done = subprocess.run(  # noqa: S603 - no shell
+            command, check=False, capture_output=True, encoding="utf-8", errors="replace"
+        )
     except FileNotFoundError:
         raise FashionError(f"{command[0]} is not installed, or not on PATH: install it.") from None
     if done.returncode:

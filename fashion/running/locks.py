@@ -19,7 +19,9 @@ def losses() -> Iterator[str]:
         # Without git, or before the first commit, nothing can be missing; a deleted lock was deleted on purpose.
         with suppress(FashionError, FileNotFoundError):
             committed = output("git", "show", f"HEAD:./{lock}")
-            missing = {*ENTRY.findall(committed)} - {*ENTRY.findall(Path(lock).read_text(encoding="utf-8"))}
+            missing = {*ENTRY.findall(committed)} - {
+                *ENTRY.findall(Path(lock).read_text(encoding="utf-8", errors="replace"))
+            }
             if missing:
                 yield (
                     f"warning: {lock} lacks {len(missing)} entries of the last commit, as after a kill while DVC wrote "
