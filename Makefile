@@ -20,7 +20,7 @@ test: setup
 test-dvc: setup
 	$(BIN)/python -m pytest -m 'dvc and not slow'
 
-# All tests, about an hour: also with an S3 server, and in Chromium if Debian's package is installed.
+# All tests, some hours: also the campaigns, an S3 server, and Chromium if Debian's package is installed.
 test-all: setup .venv-slow/ready
 	$(BIN)/python -m pytest -m ''
 

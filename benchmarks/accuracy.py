@@ -14,6 +14,7 @@ import typer
 from torch.utils.data import Subset
 from tqdm import tqdm
 
+from benchmarks import markdown
 from benchmarks.contestants import dataset, hardware, loader, loop, plain_network
 from benchmarks.measuring import RAW
 from benchmarks.processes import alone, continued, machine, need
@@ -53,30 +54,26 @@ def accuracy(keys: list[str] | None, output: Path) -> None:
 
 def table(figures: dict[str, Any]) -> str:
     """Markdown: epochs and seconds of both, and the ratio."""
-    lines = ["| architecture | validation accuracy | published recipe, plain loop | ours | |", "|---|---|---|---|---|"]
+    rows = []
     for key, runs in figures["runs"].items():
         ours, published = runs["ours"], runs["published"]
         ratio = f"**{'' if _reached(published) else 'at least '}{published['seconds'] / ours['seconds']:.1f}x**"
-        cells = [f"`{key}`", _percent(ours["target"]), _time(published), _time(ours), ratio if _reached(ours) else ""]
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(
-        [*lines, "", f"Seconds until the validation accuracy is reached, one run of each; {figures['machine']}."]
-    )
+        target = markdown.percent(ours["target"])
+        rows.append([f"`{key}`", target, _time(published), _time(ours), ratio if _reached(ours) else ""])
+    head = ["architecture", "validation accuracy", "published recipe, plain loop", "ours", ""]
+    note = f"Seconds until the validation accuracy is reached, one run of each; {figures['machine']}."
+    return f"{markdown.table(head, rows)}\n\n{note}"
 
 
 def _time(run: dict[str, Any]) -> str:
     """A run's seconds and epochs, and its best accuracy if it missed the target."""
-    best = "" if _reached(run) else f", not reached: best {_percent(run['best'])}"
+    best = "" if _reached(run) else f", not reached: best {markdown.percent(run['best'])}"
     return f"{run['seconds']:.0f} s ({run['epochs']} epochs{best})"
 
 
 def _reached(run: dict[str, Any]) -> bool:
     """Whether a run reached its target."""
     return bool(run["best"] >= run["target"])
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f} %"
 
 
 def race(epochs: Iterator[float], target: float) -> dict[str, Any]:

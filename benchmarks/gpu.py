@@ -22,6 +22,7 @@ from torch.nn import functional
 from tqdm import tqdm
 
 from benchmarks.contestants import plain_network
+from benchmarks.markdown import percent, table
 from benchmarks.measuring import BATCH
 from benchmarks.processes import machine
 from fashion.data.fetching import fetch
@@ -275,35 +276,26 @@ def tables(figures: dict[str, Any]) -> str:
 def _steps(rows: dict[str, dict[str, float]]) -> str:
     names = [*FORMS, PLAIN]
     cells = [[f"`{key}`", *(f"{row[name]:.3f}" if name in row else "" for name in names)] for key, row in rows.items()]
-    return _table(["milliseconds per step", *names], cells)
+    return table(["milliseconds per step", *names], cells)
 
 
 def _trainings(rows: dict[str, dict[str, float]]) -> str:
     cells = [
-        [f"`{key}`", _percent(row["validation_accuracy"]), _percent(row["test_accuracy"]), f"{row['seconds']:.1f}"]
+        [f"`{key}`", percent(row["validation_accuracy"]), percent(row["test_accuracy"]), f"{row['seconds']:.1f}"]
         for key, row in rows.items()
     ]
-    return _table(["training", "validation", "test", "seconds"], cells)
+    return table(["training", "validation", "test", "seconds"], cells)
 
 
 def _races(rows: dict[str, dict[str, Any]]) -> str:
     cells = [
-        [f"`{key}`", seed, *(_reached(race, target) for target in TARGETS), _percent(race["best"])]
+        [f"`{key}`", seed, *(_reached(race, target) for target in TARGETS), percent(race["best"])]
         for key, of_seeds in rows.items()
         for seed, race in of_seeds.items()
     ]
-    return _table(["to a validation accuracy", "seed", *map(_percent, TARGETS), "best"], cells)
+    return table(["to a validation accuracy", "seed", *map(percent, TARGETS), "best"], cells)
 
 
 def _reached(race: dict[str, Any], target: float) -> str:
     row = race["reached"].get(str(target))
-    return f"{row['seconds']:.1f} s ({row['epochs']} epochs, test {_percent(row['test_accuracy'])})" if row else "no"
-
-
-def _table(head: list[str], cells: list[list[str]]) -> str:
-    rows = [head, ["---"] * len(head), *cells]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f} %"
+    return f"{row['seconds']:.1f} s ({row['epochs']} epochs, test {percent(row['test_accuracy'])})" if row else "no"

@@ -12,6 +12,7 @@ from typing import Any
 
 import typer
 
+from benchmarks import markdown
 from benchmarks.measuring import RAW
 from benchmarks.processes import machine, need
 from fashion.files import write_json
@@ -44,11 +45,11 @@ def pipeline(rounds: int, output: Path) -> None:
 
 def table(figures: dict[str, Any]) -> str:
     """Markdown: seconds, median (least to most)."""
-    lines = ["| command | seconds |", "|---|---|"]
+    rows = []
     for name, values in figures["seconds"].items():
         spread = f" ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else ""
-        lines.append(f"| {name} | {statistics.median(values):.2f}{spread} |")
-    return "\n".join([*lines, "", f"{figures['machine']}."])
+        rows.append([name, f"{statistics.median(values):.2f}{spread}"])
+    return f"{markdown.table(['command', 'seconds'], rows)}\n\n{figures['machine']}."
 
 
 def _run(where: Path, *command: str) -> float:

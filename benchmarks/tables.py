@@ -10,6 +10,7 @@ import torch
 import typer
 
 from benchmarks import accuracy, gpu, pipeline, training
+from benchmarks.markdown import percent, table
 from fashion.files import read_json, write_text
 from fashion.judging.evaluated import Ranked
 from fashion.networks.building import build, count
@@ -36,34 +37,32 @@ def architectures() -> str:
     """Each architecture's number of parameters, published and rebuilt accuracy, and time to train."""
     params, timings = Params.load(), read_json(Path("benchmarks/epochs.json"), dict[str, Any])
     board = read_json(Path("metrics/leaderboard.json"), dict[str, Ranked])
-    lines = [
-        "| architecture | parameters | published | rebuilt | 95 % interval | time to train |",
-        "|---|--:|---|---|---|--:|",
-    ]
+    rows = []
     for key, row in params.models.items():
         with torch.device("meta"):
             parameters, _ = count(build(row.layers))
         time = timings["seconds"].get(key, 0) * row.train.epochs
-        cells = [f"`{key}`", f"{parameters:,}", *_accuracies(params.claims(key), board.get(key)), _duration(time)]
-        lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", f"Time to train: the recipe's epochs times the seconds of one epoch, on {timings['machine']}."]
-    return "\n".join(lines)
+        accuracies = _accuracies(params.claims(key), board.get(key))
+        rows.append([f"`{key}`", f"{parameters:,}", *accuracies, _duration(time)])
+    head = ["architecture", "parameters", "published", "rebuilt", "95 % interval", "time to train"]
+    note = f"Time to train: the recipe's epochs times the seconds of one epoch, on {timings['machine']}."
+    return f"{table(head, rows, right=(1, 5))}\n\n{note}"
 
 
 def _accuracies(claims: dict[str, float], scores: Ranked | None) -> list[str]:
     """The published and the rebuilt accuracy, on test images unless only validation is published, and its interval."""
     part = "validation" if "validation_accuracy" in claims and "test_accuracy" not in claims else "test"
     on, claim = "" if part == "test" else f"{part} ", claims.get(f"{part}_accuracy")
-    published = "" if claim is None else f"{on}{_percent(claim)}"
+    published = "" if claim is None else f"{on}{percent(claim)}"
     if scores is None:
         return [published, "not trained", ""]
     if part == "validation":
-        return [published, f"{on}{_percent(scores['validation_accuracy'])}", ""]
-    return [published, _percent(scores["test_accuracy"]), " to ".join(map(_percent, scores["test_interval"]))]
-
-
-def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.2f} %"
+        return [published, f"{on}{percent(scores['validation_accuracy'])}", ""]
+    return [
+        published,
+        percent(scores["test_accuracy"]),
+        " to ".join(map(percent, scores["test_interval"])),
+    ]
 
 
 def _duration(seconds: float) -> str:
@@ -73,8 +72,8 @@ def _duration(seconds: float) -> str:
     return "" if not seconds else f"{hours} h {rest} min" if hours else f"{minutes} min"
 
 
-def _figures(name: str, table: Callable[[dict[str, Any]], str]) -> str:
-    return table(read_json(Path(f"benchmarks/{name}.json"), dict[str, Any]))
+def _figures(name: str, shown: Callable[[dict[str, Any]], str]) -> str:
+    return shown(read_json(Path(f"benchmarks/{name}.json"), dict[str, Any]))
 
 
 TABLES: dict[str, Callable[[], str]] = {

@@ -10,6 +10,7 @@ from typing import Any
 import typer
 from tqdm import tqdm
 
+from benchmarks import markdown
 from benchmarks.measuring import RAW
 from benchmarks.processes import alone, busy_process, continued, machine, need, ours
 from fashion.files import write_json
@@ -83,16 +84,15 @@ def table(figures: dict[str, Any]) -> str:
     rows = figures["milliseconds"]
     rounds = f"Milliseconds per step: median (least to most) of {figures['rounds']} interleaved rounds"
     machine = f"bold, as a multiple of the engine's. The engine's machine: {figures['machine']}; the others: fp32."
-    lines = [*_table({key: times["quiet"] for key, times in rows.items()}, {}), "", f"{rounds}; {machine}"]
+    lines = [_table({key: times["quiet"] for key, times in rows.items()}, {}), "", f"{rounds}; {machine}"]
     if busy := {key: times["busy"] for key, times in rows.items() if "busy" in times}:
-        lines += ["", *_table(busy, rows), "", "The same next to a process that keeps one core busy"]
+        lines += ["", _table(busy, rows), "", "The same next to a process that keeps one core busy"]
         lines[-1] += "; in italics, as a multiple of the quiet step."
     return "\n".join(lines)
 
 
-def _table(rows: dict[str, dict[str, list[float]]], quiet: dict[str, Any]) -> list[str]:
-    names = list(next(iter(rows.values())))
-    lines = [f"| architecture | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
+def _table(rows: dict[str, dict[str, list[float]]], quiet: dict[str, Any]) -> str:
+    lines = []
     for key, times in rows.items():
         engine = statistics.median(times["engine"])
         cells = [f"`{key}`"]
@@ -101,8 +101,8 @@ def _table(rows: dict[str, dict[str, list[float]]], quiet: dict[str, Any]) -> li
             ratio = "" if name == "engine" else f", **{median / engine:.2f}x**"
             slower = f", *{median / statistics.median(quiet[key]['quiet'][name]):.1f}x*" if quiet else ""
             cells.append(f"{_short(median)} ({_short(min(values))} to {_short(max(values))}){ratio}{slower}")
-        lines.append(f"| {' | '.join(cells)} |")
-    return lines
+        lines.append(cells)
+    return markdown.table(["architecture", *next(iter(rows.values()))], lines)
 
 
 def _short(milliseconds: float) -> str:

@@ -17,7 +17,7 @@ import torch
 from fashion.errors import FashionError
 from fashion.running import checkpoints
 from fashion.running.checkpoints import KEPT, PATIENCE, VARIABLE, Checkpoint, identity, opened, parse
-from tests import kills
+from tests.campaigns import kills
 
 ONE, TWO = "1" * 64, "2" * 64
 # The result of a training, in the working directory.

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from fashion.errors import FashionError
 from fashion.running import lifetime
 from fashion.running.commands import environment, output
 from fashion.running.environment import MEMORY
+from fashion.running.locks import losses
 from fashion.settings.kernels import VARIABLES
 from tests.conftest import ROOT, Workspace
 
@@ -89,12 +91,22 @@ def test_a_hidden_starter_is_not_a_dead_one(monkeypatch: pytest.MonkeyPatch) -> 
     sent: list[int] = []
     monkeypatch.setattr(os, "kill", lambda _, number: sent.append(number))
     for error, expected in ((psutil.AccessDenied(), []), (psutil.NoSuchProcess(1), [signal.SIGTERM])):
-        monkeypatch.setattr(psutil.Process, "parents", partial(raising, error))
+        monkeypatch.setattr(psutil.Process, "parents", staticmethod(partial(raising, error)))
         lifetime._watch()
         assert sent == expected
 
 
-def raising(error: Exception, *_: object) -> None:
+def test_a_lock_of_any_bytes_is_compared(checkout: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A lock that is no text is one whose entries are all lost."""
+    workspace = checkout.clone(tmp_path / "project")
+    monkeypatch.chdir(workspace.folder)
+    assert list(losses()) == []
+    Path("dvc.lock").write_bytes(b"\xff\n")
+    (warning,) = losses()
+    assert re.match(r"warning: dvc\.lock lacks 5 of the entries in the last commit.* git restore dvc\.lock$", warning)
+
+
+def raising(error: Exception) -> None:
     """Raise an error."""
     raise error
 

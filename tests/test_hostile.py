@@ -1,12 +1,12 @@
 """Files with any content give a result or one sentence, never another error."""
 
 import io
+import json
 import re
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -87,13 +87,6 @@ def test_extreme_settings_are_reported(tmp_path: Path, text: str) -> None:
     error = caught.value
     message = sentence(error) if isinstance(error, ValidationError) else str(error)
     assert re.fullmatch(r".*params\.yaml.* git restore params\.yaml", message)
-
-
-@pytest.mark.slow
-def test_thousands_of_settings_are_accepted_or_reported() -> None:
-    """20,000 damaged files of settings give no other end than these two, and networks of accepted ones train."""
-    done = subprocess.run([sys.executable, "-m", "tests.settings_campaign"], cwd=ROOT, check=False, capture_output=True)
-    assert done.returncode == 0, done.stdout.decode()
 
 
 def mutations(content: bytes) -> st.SearchStrategy[bytes]:
@@ -184,6 +177,33 @@ def written(folder: Path, content: bytes) -> Path:
     path = folder / "net.safetensors"
     path.write_bytes(content)
     return path
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda scores: scores["layers"][0].update(shape=5), r"layers\.0\.shape"),
+        (lambda scores: scores["test"].update(interval=[0.1, 0.2]), "test: .*the accuracy is not in its interval"),
+    ],
+)
+def test_scores_that_no_page_can_show_are_reported(
+    tmp_path: Path, change: Callable[[dict[str, Any]], None], message: str
+) -> None:
+    """Scores of the wrong shape, or outside their interval, are damaged: no table or chart gets them."""
+    content = json.loads((ROOT / "metrics/evaluate/lenet5.json").read_text())
+    change(content)
+    path = tmp_path / "scores.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(FashionError, match=message):
+        read_json(path, Scores)
+
+
+def test_a_description_has_finite_numbers(tmp_path: Path) -> None:
+    """A number too large for a float, which JSON reads as infinite, is damage."""
+    path = tmp_path / "lenet5.json"
+    path.write_text(SMALL.text.replace('"out_features": 10', '"out_features": 1e400'))
+    with pytest.raises(FashionError, match=r"is damaged .*Out of range"):
+        Description.read(path)
 
 
 def test_nothing_is_unpickled() -> None:

@@ -188,7 +188,7 @@ def test_a_lock_that_lost_entries_is_reported_and_restored(workspace: Workspace)
     lock = workspace.folder / "models/dvc.lock"
     whole = lock.read_text()
     lock.write_text(whole[: whole.index("  train@lenet5:")])
-    warning = "warning: models/dvc.lock lacks 4 entries of the last commit, as after a kill while DVC wrote it."
+    warning = "warning: models/dvc.lock lacks 4 of the entries in the last commit, as after a kill while DVC wrote it."
     assert warning in workspace.run("dvc", "repro", "--force", "--single-item", "report")
     fix(workspace, "A lock that lost entries")
     assert lock.read_text() == whole

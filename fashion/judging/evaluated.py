@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from fashion.data.datasets import CLASS_COUNT
@@ -30,6 +30,13 @@ HISTORY = {
 }
 
 
+def _inside(overall: "Overall") -> "Overall":
+    low, high = overall["interval"]
+    if low <= overall["accuracy"] <= high:
+        return overall
+    raise ValueError("the accuracy is not in its interval")
+
+
 class Overall(TypedDict):
     """The scores on one part of the data."""
 
@@ -41,6 +48,7 @@ class Overall(TypedDict):
     images: Annotated[int, Field(gt=0)]
 
 
+PartScores = Annotated[Overall, AfterValidator(_inside)]
 # `class` cannot be an attribute.
 ClassScores = TypedDict(
     "ClassScores", {"class": str, "precision": Fraction, "recall": Fraction, "f1": Fraction, "images": Count}
@@ -64,6 +72,15 @@ class Mistake(TypedDict):
     confidence: Fraction
 
 
+class LayerRow(TypedDict):
+    """A layer: its class, its output's shape for one image, and its number of trainable parameters."""
+
+    name: str
+    kind: str
+    shape: list[int]
+    parameters: Count
+
+
 class Scores(TypedDict):
     """The scores of a training. training: the identity of its description."""
 
@@ -77,15 +94,15 @@ class Scores(TypedDict):
     total_parameters: Count
     flops: Count
     training_flops: Count
-    train: Overall
-    validation: Overall
-    test: Overall
-    mirrored_test: Overall
+    train: PartScores
+    validation: PartScores
+    test: PartScores
+    mirrored_test: PartScores
     calibration_error: Fraction
     classes: Annotated[list[ClassScores], Field(min_length=CLASS_COUNT, max_length=CLASS_COUNT)]
     calibration: list[Bin]
     mistakes: list[Mistake]
-    layers: list[dict[str, Any]]
+    layers: list[LayerRow]
 
 
 class Ranked(TypedDict):

@@ -24,6 +24,6 @@ def losses() -> Iterator[str]:
             }
             if missing:
                 yield (
-                    f"warning: {lock} lacks {len(missing)} entries of the last commit, as after a kill while DVC wrote "
-                    f"it. If you did not remove them, stop, and run: git restore {lock}"
+                    f"warning: {lock} lacks {len(missing)} of the entries in the last commit, as after a kill while "
+                    f"DVC wrote it. If you did not remove them, stop, and run: git restore {lock}"
                 )

@@ -173,8 +173,11 @@ class Description(Settings):
     def read(cls, path: Path) -> Self:
         """Read a description; FashionError if the file is missing or damaged."""
         try:
-            return cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            description = cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
+            # An argument of a layer may be any number, also one that is too large for a float.
+            json.dumps(description.model_dump(), allow_nan=False)
         except FileNotFoundError:
             raise FashionError(f"{path} is not here: dvc repro check writes it.") from None
         except (ValueError, RecursionError) as error:
             raise FashionError(f"{path} is damaged ({str(error).splitlines()[0]}): run dvc repro again.") from None
+        return description

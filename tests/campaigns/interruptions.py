@@ -1,4 +1,4 @@
-"""Interrupt every stage, every tool and DVC at random moments: python -m tests.interruptions [COUNT] [SEED].
+"""Interrupt every stage, every tool and DVC at random moments: python -m tests.campaigns.interruptions [COUNT] [SEED].
 
 A command gets SIGINT, SIGTERM or SIGKILL, alone or with its whole process group. Then no file may be half-written, no
 process may be left, and the same command must give the same bytes as one that was never interrupted. COUNT: the times
@@ -8,6 +8,7 @@ that each command is interrupted.
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +19,8 @@ from tempfile import TemporaryDirectory
 
 import psutil
 
+from tests.campaigns.files import COMMANDS, Files, prepared, snapshot
 from tests.conftest import Workspace
-from tests.files_campaign import COMMANDS, Files, prepared, snapshot
 
 EXPERIMENT = ["exp", "run", "--set-param", "seed=2"]
 DVC = [
@@ -66,7 +67,9 @@ def finish(workspace: Workspace, command: list[str]) -> str:
 
 def files(workspace: Workspace) -> Files:
     """What is compared: all files but checkpoints."""
-    return {name: content for name, content in snapshot(workspace.folder).items() if not name.startswith(".checkpoints/")}
+    return {
+        name: content for name, content in snapshot(workspace.folder).items() if not name.startswith(".checkpoints/")
+    }
 
 
 def interrupt(workspace: Workspace, command: list[str], moment: float, sent: signal.Signals, group: bool) -> str:
@@ -126,7 +129,9 @@ def recovered(workspace: Workspace, command: list[str], after: Files) -> str:
             workspace.run("git", "switch", "--discard-changes", "main")
             workspace.run("dvc", "repro")
         if "--queue" in command:
-            workspace.run("dvc", "queue", "kill", "queued") if "Running" in workspace.run("dvc", "queue", "status") else ""
+            workspace.run("dvc", "queue", "kill", "queued") if "Running" in workspace.run(
+                "dvc", "queue", "status"
+            ) else ""
             workspace.run("dvc", "queue", "remove", "--all")
             workspace.run("dvc", "exp", "remove", "queued") if "queued" in workspace.run("dvc", "exp", "list") else ""
         if "--temp" in command and "temporary" in workspace.run("dvc", "exp", "list"):
@@ -148,7 +153,7 @@ def campaign(folder: Path, count: int, seed: int) -> Counter[str]:
         started = time.monotonic()
         finish(workspace, command)
         duration, after = time.monotonic() - started, files(workspace)
-        workspace.remove()
+        shutil.rmtree(workspace.folder)
         own = Counter[str]()
         for number in range(count):
             rng = random.Random(f"{seed} {command} {number}")  # noqa: S311 - no secret
@@ -158,7 +163,7 @@ def campaign(folder: Path, count: int, seed: int) -> Counter[str]:
             if half := half_written(before, files(workspace), after, sent == signal.SIGKILL):
                 wrong += f" half-written: {half}"
             wrong += recovered(workspace, command, after)
-            workspace.remove()
+            shutil.rmtree(workspace.folder)
             own["finding" if wrong else "recovered"] += 1
             if wrong:
                 how = f"{sent.name} after {moment:.2f} of {duration:.2f} s{' to the group' if group else ''}"

@@ -1,4 +1,7 @@
-"""Kill trainings repeatedly and compare their results with an undisturbed one's: python -m tests.kills [TIMES]."""
+"""Kill trainings and compare their results: python -m tests.campaigns.kills [TIMES].
+
+At random moments and during saves; the results must be those of a training that was never disturbed.
+"""
 
 import math
 import random

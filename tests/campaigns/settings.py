@@ -1,4 +1,4 @@
-"""Check thousands of damaged params.yaml as the stage check does: python -m tests.settings_campaign [COUNT] [SEED].
+"""Check thousands of damaged params.yaml as the stage check does: python -m tests.campaigns.settings [COUNT] [SEED].
 
 Each is accepted or reported in one sentence. Any other end is a finding: another exception, a crash, or ten seconds.
 """

@@ -1,0 +1,20 @@
+"""The campaigns find nothing."""
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+# Half an hour on two cores.
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "count"), [("settings", "20000"), ("files", "20"), ("interruptions", "2"), ("circumstances", "")]
+)
+def test_a_campaign_finds_nothing(name: str, count: str) -> None:
+    """Damaged settings and files, interruptions and unusual circumstances end in a result or one sentence."""
+    command = [sys.executable, "-m", f"tests.campaigns.{name}", *count.split()]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
