@@ -16,9 +16,11 @@ import time
 from collections import Counter
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 import psutil
 
+from fashion.running.locks import LOCKS
 from tests.campaigns.files import COMMANDS, Files, prepared, snapshot
 from tests.conftest import Workspace
 
@@ -67,20 +69,34 @@ def finish(workspace: Workspace, command: list[str]) -> str:
 
 def files(workspace: Workspace) -> Files:
     """What is compared: all files but checkpoints."""
-    return {
-        name: content for name, content in snapshot(workspace.folder).items() if not name.startswith(".checkpoints/")
-    }
+    found = snapshot(workspace.folder)
+    return {name: content for name, content in found.items() if not name.startswith(".checkpoints/")}
 
 
-def interrupt(workspace: Workspace, command: list[str], moment: float, sent: signal.Signals, group: bool) -> str:
-    """Start a command and interrupt it at that moment; say what is wrong then, or nothing."""
+class Interruption(NamedTuple):
+    """How a command is interrupted: after these seconds, or while DVC writes a lock if they are None."""
+
+    moment: float | None
+    sent: signal.Signals
+    group: bool
+
+    @classmethod
+    def drawn(cls, rng: random.Random, command: list[str], duration: float) -> "Interruption":
+        """A random one; in half of the runs of `dvc repro` a kill while a lock is written."""
+        if command[0] == "repro" and rng.random() < 0.5:
+            return cls(None, signal.SIGKILL, group=False)
+        return cls(rng.uniform(0, duration), rng.choice(SIGNALS), group=rng.random() < 0.5)
+
+
+def interrupt(workspace: Workspace, command: list[str], how: Interruption) -> str:
+    """Start a command and interrupt it; say what is wrong then, or nothing."""
     log = workspace.folder.parent / "log"
     queued = "--queue" in command
+    if queued:
+        workspace.run(*arguments(command))
     with log.open("wb") as file:
-        if queued:
-            workspace.run(*arguments(command))
         process = subprocess.Popen(
-            arguments(["queue", "start"]) if queued else arguments(command),
+            [sys.executable, "-m", "dvc", "queue", "start"] if queued else arguments(command),
             cwd=workspace.folder,
             env=workspace.environment,
             stdout=file,
@@ -88,31 +104,44 @@ def interrupt(workspace: Workspace, command: list[str], moment: float, sent: sig
             stdin=subprocess.DEVNULL,
             start_new_session=True,
         )
-        time.sleep(moment)
+    wait(process, how.moment, workspace.folder)
+    if queued:
         # The worker of a queue has left the command's group.
-        if queued:
-            for worker in processes(workspace.folder):
-                worker.send_signal(sent)
-        elif process.poll() is None:
-            (os.killpg if group else os.kill)(process.pid, sent)
-        try:
-            process.wait(END)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            return f"still runs after {END} s"
+        for worker in processes(workspace.folder):
+            worker.send_signal(how.sent)
+    elif process.poll() is None:
+        (os.killpg if how.group else os.kill)(process.pid, how.sent)
+    try:
+        process.wait(END)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        return f"still runs after {END} s"
     end = time.monotonic() + LEFT
     while (left := processes(workspace.folder)) and time.monotonic() < end:
         time.sleep(0.1)
+    for one in left:
+        one.kill()
+    # A worker that is asked to end completes its experiment.
     if left and not queued:
-        names = [" ".join(one.cmdline())[-80:] for one in left]
-        for one in left:
-            one.kill()
-        return f"left running: {names}"
+        return f"left running: {left}"
     output = log.read_text(errors="replace")
     # Python itself prints a traceback as long as it imports the program.
-    if sent != signal.SIGKILL and "Traceback" in output and "import" not in output.split("Traceback")[-1]:
+    if how.sent != signal.SIGKILL and "Traceback" in output and "import" not in output.split("Traceback")[-1]:
         return f"traceback: {output[-400:]}"
     return ""
+
+
+def wait(process: "subprocess.Popen[bytes]", moment: float | None, folder: Path) -> None:
+    """Wait that long, or until a lock is shorter than before: DVC empties it before it writes."""
+    if moment is not None:
+        time.sleep(moment)
+        return
+    sizes = {folder / lock: 0 for lock in LOCKS}
+    while process.poll() is None:
+        for lock, before in sizes.items():
+            sizes[lock] = lock.stat().st_size
+            if sizes[lock] < before:
+                return
 
 
 def half_written(before: Files, now: Files, after: Files, killed: bool) -> list[str]:
@@ -121,27 +150,40 @@ def half_written(before: Files, now: Files, after: Files, killed: bool) -> list[
     return sorted(n for n in now.keys() - known if not GROWING.match(n) and not (killed and n.endswith(".tmp")))
 
 
-def recovered(workspace: Workspace, command: list[str], after: Files) -> str:
-    """Run the command again, and say what is wrong then, or nothing."""
+def recovered(workspace: Workspace, command: list[str], after: Files) -> tuple[str, bool]:
+    """Run the command again; return what is wrong then, or nothing, and whether the locks had to be restored."""
+    cured = False
     try:
-        if command[:2] == EXPERIMENT[:2] and workspace.run("git", "rev-parse", "--abbrev-ref", "HEAD") == "HEAD\n":
+        clear(workspace, command)
+        try:
+            cured = "dvc.lock lacks" in finish(workspace, command)
+        except AssertionError as error:
+            cured = "dvc.lock" in str(error)
+            if not cured:
+                raise
+        if cured:
             # As docs/trouble.md says.
-            workspace.run("git", "switch", "--discard-changes", "main")
-            workspace.run("dvc", "repro")
-        if "--queue" in command:
-            workspace.run("dvc", "queue", "kill", "queued") if "Running" in workspace.run(
-                "dvc", "queue", "status"
-            ) else ""
-            workspace.run("dvc", "queue", "remove", "--all")
-            workspace.run("dvc", "exp", "remove", "queued") if "queued" in workspace.run("dvc", "exp", "list") else ""
-        if "--temp" in command and "temporary" in workspace.run("dvc", "exp", "list"):
-            workspace.run("dvc", "exp", "remove", "temporary")
-        finish(workspace, command)
+            workspace.run("git", "restore", *LOCKS)
+            finish(workspace, command)
     except AssertionError as error:
-        return f"does not run again: {str(error)[-600:]}"
+        return f"does not run again: {str(error)[-600:]}", cured
     found = files(workspace)
     differ = [name for name in found.keys() | after.keys() if found.get(name) != after.get(name)]
-    return f"differ at the end: {sorted(differ)}" if differ else ""
+    return f"differ at the end: {sorted(differ)}" if differ else "", cured
+
+
+def clear(workspace: Workspace, command: list[str]) -> None:
+    """Remove what an interrupted experiment leaves in git and in the queue."""
+    if command[0] != "exp":
+        return
+    if workspace.run("git", "rev-parse", "--abbrev-ref", "HEAD") == "HEAD\n":
+        # As docs/trouble.md says.
+        workspace.run("git", "switch", "--discard-changes", "main")
+        workspace.run("dvc", "repro")
+    workspace.run("dvc", "queue", "remove", "--all")
+    for name in ("queued", "temporary"):
+        if name in workspace.run("dvc", "exp", "list"):
+            workspace.run("dvc", "exp", "remove", name)
 
 
 def campaign(folder: Path, count: int, seed: int) -> Counter[str]:
@@ -156,19 +198,17 @@ def campaign(folder: Path, count: int, seed: int) -> Counter[str]:
         shutil.rmtree(workspace.folder)
         own = Counter[str]()
         for number in range(count):
-            rng = random.Random(f"{seed} {command} {number}")  # noqa: S311 - no secret
-            moment, sent, group = rng.uniform(0, duration), rng.choice(SIGNALS), rng.random() < 0.5
+            how = Interruption.drawn(random.Random(f"{seed} {command} {number}"), command, duration)  # noqa: S311 - no secret
             workspace = base.copy(folder / "project")
-            wrong = interrupt(workspace, command, moment, sent, group)
-            if half := half_written(before, files(workspace), after, sent == signal.SIGKILL):
+            wrong = interrupt(workspace, command, how)
+            if half := half_written(before, files(workspace), after, how.sent == signal.SIGKILL):
                 wrong += f" half-written: {half}"
-            wrong += recovered(workspace, command, after)
+            again, cured = recovered(workspace, command, after)
             shutil.rmtree(workspace.folder)
-            own["finding" if wrong else "recovered"] += 1
-            if wrong:
-                how = f"{sent.name} after {moment:.2f} of {duration:.2f} s{' to the group' if group else ''}"
-                print(f"seed {seed}, {' '.join(command)}, {number}: {how}: {wrong}", flush=True)  # noqa: T201 - to repeat it
-        print(f"{' '.join(command)}: {dict(own)}", flush=True)  # noqa: T201 - progress
+            own["finding" if wrong or again else "locks restored" if cured else "recovered"] += 1
+            if wrong or again:
+                print(f"seed {seed}, {' '.join(command)}, {number}: {how}: {wrong}{again}", flush=True)  # noqa: T201 - to repeat it
+        print(f"{' '.join(command)}, {duration:.1f} s: {dict(own)}", flush=True)  # noqa: T201 - progress
         ends += own
     return ends
 
