@@ -1,5 +1,6 @@
 """Stage train: one architecture's weights and the history of its training."""
 
+import re
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -75,8 +76,11 @@ def _opened(name: str) -> Live:
     """Dvclive's writer of a training's figures."""
     try:
         return Live(f"metrics/train/{name}", save_dvc_exp=False, report=None, dvcyaml=None)
-    except SCMError as error:
-        raise FashionError(f"dvclive cannot use this git repository ({error}): make a first commit.") from None
+    except (SCMError, ValueError, re.error) as error:
+        raise FashionError(
+            f"dvclive cannot use this repository ({error}): it needs a first commit, "
+            "and a .dvcignore and a .git/config that can be read."
+        ) from None
 
 
 def _log(live: Live, epoch: Epoch) -> None:

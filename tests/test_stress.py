@@ -196,9 +196,19 @@ def test_a_lock_that_lost_entries_is_reported_and_restored(workspace: Workspace)
     assert workspace.stages("repro", "models/dvc.yaml:evaluate@fcnn") == []
 
 
+@pytest.mark.parametrize(
+    ("path", "content"), [(".dvcignore", b"\xff"), (".dvcignore", b"[z-a]"), (".git/config", b"x")]
+)
+def test_a_repository_that_dvclive_cannot_read_is_reported(workspace: Workspace, path: str, content: bytes) -> None:
+    """If dvclive cannot read a file of git or DVC, a training says so in one sentence."""
+    (workspace.folder / path).write_bytes(content)
+    *_, last = workspace.run(sys.executable, "-m", "stages", "train", "lenet5", fails=True).splitlines()
+    assert last.startswith("error: dvclive cannot use this repository (")
+
+
 def test_a_repository_without_a_commit_is_reported(workspace: Workspace) -> None:
     """Before the first commit dvclive cannot work, and a training says so in one sentence."""
     shutil.rmtree(workspace.folder / ".git")
     workspace.run("git", "init", "--quiet")
     *_, last = workspace.run(sys.executable, "-m", "stages", "train", "lenet5", fails=True).splitlines()
-    assert re.fullmatch(r"error: dvclive cannot use this git repository \(.*\): make a first commit\.", last)
+    assert re.fullmatch(r"error: dvclive cannot use this repository \(.*\): it needs a first commit.*", last)

@@ -248,7 +248,8 @@ def campaign(workspace: Workspace, folder: Path, count: int, seed: int) -> Count
             # `diff` also reads the last commit: there the file is damaged, and here it is not.
             committed = command[1] == "diff" and rng.random() < 0.5
             if committed:
-                workspace.commit("damage")
+                workspace.run("git", "add", "--all")
+                workspace.run("git", "commit", "--quiet", "--allow-empty", "--message", "damage")
                 restore(place, files)
                 before = files
             end = judged(run(command, place, log), log.read_text(errors="replace"))
