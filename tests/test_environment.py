@@ -119,6 +119,19 @@ def test_any_encoding_can_be_written() -> None:
     assert "\\x" in done.stdout
 
 
+def test_closed_streams_become_the_null_device() -> None:
+    """With closed streams, what is printed is dropped, and a file that is opened gets none of their numbers."""
+    code = (
+        "import os, sys\n"
+        "from fashion.running.advice import explained\n"
+        "with explained():\n"
+        "    print('seen by nobody', file=sys.stderr, flush=True)\n"
+        "    sys.exit(int(os.open(os.devnull, os.O_RDONLY) < 3))\n"
+    )
+    command = ["/bin/sh", "-c", 'exec "$@" <&- >&- 2>&-', "sh", sys.executable, "-c", code]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
+
+
 def test_a_missing_program_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """If git is not installed, the message says so."""
     monkeypatch.setenv("PATH", "")

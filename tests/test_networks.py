@@ -427,6 +427,7 @@ def test_codes_are_far_apart_and_the_nearest_wins() -> None:
         ),
         ({"a": ("Flatten", {})}, "layers.a has output shape (784,); the last must give 10 values."),
         ({"a": ("Linear", {"out_features": -1})}, "layers.a: Linear does not take"),
+        ({"a": ("Linear", {"out_features": 0})}, "layers.a: Linear does not take"),
         ({"a": ("Dropout", {"p": 2})}, "layers.a.p is 2: it must be less than or equal to 0.99."),
         ({"a": ("Dropout", {"p": 0.999995})}, "layers.a.p is 0.999995: it must be less than or equal to 0.99."),
         ({"a": ("Flatten", {}), "b": ("Dropout2d", {})}, "layers.b: Dropout2d does not fit its input (784,)"),

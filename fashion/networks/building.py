@@ -2,6 +2,7 @@
 
 import json
 import math
+import warnings
 from collections import OrderedDict
 from collections.abc import Iterator
 from functools import cache
@@ -217,7 +218,8 @@ def _layer(where: str, kind: str, given: BaseModel, x: Tensor) -> nn.Module:
     made, inferred = LAYERS[kind]
     arguments = {name: getattr(given, name) for name in given.model_fields_set}
     try:
-        return made(**({inferred: x.shape[1]} if inferred else {}), **arguments)
+        with warnings.catch_warnings(action="error"):  # torch only warns of a layer without weights
+            return made(**({inferred: x.shape[1]} if inferred else {}), **arguments)
     except Exception as error:  # noqa: BLE001 - a class may raise anything for arguments that it was not written for
         raise FashionError(f"{where}: {kind} does not take {arguments}: {_short(error)}.") from None
 

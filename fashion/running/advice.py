@@ -1,10 +1,12 @@
 """Error messages: what is wrong, what would be right, how to undo the change."""
 
+import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import BaseModel, ValidationError
@@ -23,11 +25,14 @@ EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx"}
 def explained() -> Iterator[None]:
     """On an expected error in the body, end the process with one sentence on standard error and exit code 1.
 
-    Letters that the output's encoding lacks are written as escapes.
+    Letters that the output's encoding lacks are written as escapes, and what goes to a closed stream is dropped.
     """
-    for stream in (sys.stdout, sys.stderr):
-        # A closed one is None.
-        if isinstance(stream, TextIOWrapper):
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # Libraries write to it, and the next file to be opened would take its number.
+            setattr(sys, name, Path(os.devnull).open("r+"))  # noqa: SIM115 - for the life of the process
+        elif isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
         yield

@@ -206,8 +206,9 @@ def judged(code: int | None, output: str) -> str:
     """How a run ended: accepted, reported, or what is wrong with it."""
     lines = [line for line in output.splitlines() if not line.startswith("warning: ")]
     errors = [line for line in lines if line.startswith("error: ") and line.isprintable()]
-    # `predict` lists the files that it cannot read, and `verify` prints what differs.
-    reported = (errors and errors == lines[-1:]) or "could not be read" in output or "differ" in output
+    # `predict` lists the files that it cannot read or write, and `verify` prints what differs.
+    listed = re.search("could not be read|cannot be written|differ", output)
+    reported = (errors and errors == lines[-1:]) or listed
     if code is None or code < 0:
         return "hang" if code is None else f"crash by signal {-code}"
     if "Traceback" in output:

@@ -85,7 +85,10 @@ class Interruption(NamedTuple):
         """A random one; in half of the runs of `dvc repro` a kill while a lock is written."""
         if command[0] == "repro" and rng.random() < 0.5:
             return cls(None, signal.SIGKILL, group=False)
-        return cls(rng.uniform(0, duration), rng.choice(SIGNALS), group=rng.random() < 0.5)
+        moment, sent = rng.uniform(0, duration), rng.choice(SIGNALS)
+        # While a stage runs, DVC leaves Ctrl-C to it: a terminal sends that to both.
+        both = command in DVC and sent == signal.SIGINT
+        return cls(moment, sent, group=both or rng.random() < 0.5)
 
 
 def interrupt(workspace: Workspace, command: list[str], how: Interruption) -> str:
