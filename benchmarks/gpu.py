@@ -17,11 +17,10 @@ from unittest.mock import patch
 
 import torch
 import typer
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import nn
 from tqdm import tqdm
 
-from benchmarks.contestants import plain_network
+from benchmarks.contestants import expert_step
 from benchmarks.markdown import percent, table
 from benchmarks.measuring import BATCH
 from benchmarks.processes import machine
@@ -31,7 +30,7 @@ from fashion.data.splitting import split
 from fashion.errors import FashionError
 from fashion.files import write_csv, write_json
 from fashion.networks.building import build
-from fashion.networks.inference import logits, scaled
+from fashion.networks.inference import logits
 from fashion.settings.description import Augment
 from fashion.settings.params import Architecture, Params
 from fashion.training import lanes
@@ -152,7 +151,7 @@ def measured(key: str, form: str, images: Images, _: float) -> float:
     order = torch.randperm(len(labels), device=DEVICE)
     batches = itertools.cycle(order[: len(labels) // BATCH * BATCH].split(BATCH))
     if form == PLAIN:
-        return milliseconds(plain_step(row, pictures, labels, batches))
+        return milliseconds(expert_step(row, pictures, labels, batches))
     changes, graph = FORMS[form]
     if form == COMPILED:
         torch.compiler.reset()
@@ -161,25 +160,6 @@ def measured(key: str, form: str, images: Images, _: float) -> float:
         run.lanes.start_epoch([(0, 0)] * run.hardware.numerics.lanes)
         step = run.lanes.stepper(loss_of(run, views(pictures, recipe.augment), labels, BATCH))
         return milliseconds(lambda: step(recipe.learning_rate, next(batches)))
-
-
-def plain_step(row: Architecture, pictures: Tensor, labels: Tensor, batches: Iterator[Tensor]) -> Callable[[], None]:
-    """A step as experts write it: bf16, channels_last, a fused optimizer, all images on the GPU as floats."""
-    torch.use_deterministic_algorithms(mode=False)
-    torch.backends.cudnn.benchmark = True
-    network = plain_network(row).to(DEVICE, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    optimizer = torch.optim.Adam(network.parameters(), lr=row.train.learning_rate, fused=True)
-    inputs = scaled(pictures, row.pixels.black, row.pixels.white).to(memory_format=torch.channels_last)
-
-    def step() -> None:
-        index = next(batches)
-        with torch.autocast(DEVICE, torch.bfloat16):
-            loss = functional.cross_entropy(network(inputs[index]), labels[index])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return step
 
 
 def milliseconds(step: Callable[[], object]) -> float:

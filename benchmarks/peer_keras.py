@@ -1,5 +1,6 @@
-"""Keras on TensorFlow, in an environment of its own (peers.txt)."""
+"""Keras, on the backend that KERAS_BACKEND names, in an environment of its own (peers.txt)."""
 
+from functools import partial
 from typing import Any
 
 import keras
@@ -8,11 +9,23 @@ import tensorflow as tf
 from keras import layers
 
 from benchmarks.measuring import BATCH, RAW, WARMUP, Clock, main
+from benchmarks.peer_jax import response_norm
 from fashion.data.reading import read_part
 from fashion.settings.description import Architecture
 
 
-def tensorflow(row: Architecture, steps: int) -> float:
+def fp32(row: Architecture, steps: int) -> float:
+    """Time Keras's fit in fp32."""
+    return _timed(row, steps)
+
+
+def bf16(row: Architecture, steps: int) -> float:
+    """Time Keras's fit in mixed precision: layers compute in bf16, with weights in fp32."""
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    return _timed(row, steps)
+
+
+def _timed(row: Architecture, steps: int) -> float:
     """Time Keras's fit, with the images as one array."""
     clock = Clock(steps)
     network = keras.Sequential([keras.Input((28, 28, 1)), *(_layer(*layer) for layer in row.layers.values())])
@@ -42,6 +55,8 @@ def _layer(kind: str, arguments: dict[str, Any]) -> Any:  # noqa: PLR0911 - a ta
         case (("BatchNorm1d" | "BatchNorm2d"), _):
             return layers.BatchNormalization()
         case "LocalResponseNorm", {"size": size, "alpha": alpha, "beta": beta, "k": k}:
+            if keras.config.backend() == "jax":
+                return layers.Lambda(partial(response_norm, size=size, alpha=alpha, beta=beta, k=k))
             return layers.Lambda(lambda x: tf.nn.lrn(x, size // 2, bias=k, alpha=alpha / size, beta=beta))
         case (("ReLU" | "Tanh"), _):
             return layers.Activation(kind.lower())
@@ -51,4 +66,4 @@ def _layer(kind: str, arguments: dict[str, Any]) -> Any:  # noqa: PLR0911 - a ta
 
 
 if __name__ == "__main__":
-    main(tensorflow)
+    main(fp32, bf16)

@@ -1,11 +1,14 @@
-"""A training step, side by side: the engine, the usual PyTorch loop, Lightning and Keras."""
+"""A training step, side by side: the engine, the usual PyTorch loop and an expert's, Lightning, Keras and JAX."""
 
 import statistics
 import sys
+from collections.abc import Mapping
 from contextlib import nullcontext
+from importlib.metadata import distributions
 from itertools import product
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import typer
 from tqdm import tqdm
@@ -19,22 +22,40 @@ from fashion.settings.params import Params
 
 # Their requirements are in peers.txt; make peers creates the environment.
 PEERS = Path(".venv-peers/bin/python")
-# Column, module, contestant. The settings of memory help the plain loop too, so it is measured with and without them.
-RUNS = {
-    "plain loop": ("contestants", "plain"),
-    "plain loop, memory kept": ("contestants", "plain"),
-    "Lightning": ("peer_lightning", "lightning"),
-    "Keras": ("peer_keras", "tensorflow"),
-    "engine": ("contestants", "engine"),
-    "data work": ("contestants", "data"),
-    "arithmetic": ("contestants", "arithmetic"),
-}
-# Environment variables by column, if any; `engine` and its parts have the project's own.
-ENVIRONMENTS = {
-    "plain loop, memory kept": MEMORY,
+PACKAGES = ("flax", "jax", "keras", "lightning", "optax", "tensorflow-cpu")
+
+
+class Contestant(NamedTuple):
+    """A row of the table: a function in a module of benchmarks, and environment variables."""
+
+    module: str
+    function: str
+    environment: Mapping[str, str] = MappingProxyType({})
+
+
+def _keras(function: str, backend: str) -> Contestant:
     # The comparison is on CPUs.
-    "Keras": {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": ""},
+    return Contestant("peer_keras", function, {"KERAS_BACKEND": backend, "CUDA_VISIBLE_DEVICES": ""})
+
+
+ONEDNN = {"XLA_FLAGS": "--xla_cpu_use_onednn=true --xla_cpu_experimental_onednn_custom_call=true"}
+CONTESTANTS = {
+    "plain loop": Contestant("contestants", "plain"),
+    # The engine's settings of memory help the plain loop too.
+    "plain loop, memory kept": Contestant("contestants", "plain", MEMORY),
+    "expert's loop, bf16": Contestant("contestants", "expert", MEMORY),
+    "Lightning": Contestant("peer_lightning", "lightning"),
+    "Keras on TensorFlow": _keras("fp32", "tensorflow"),
+    "Keras on TensorFlow, bf16": _keras("bf16", "tensorflow"),
+    "Keras on JAX": _keras("fp32", "jax"),
+    "JAX": Contestant("peer_jax", "fp32"),
+    "JAX with oneDNN": Contestant("peer_jax", "fp32", ONEDNN),
+    "JAX with oneDNN, bf16": Contestant("peer_jax", "bf16", ONEDNN),
+    "engine": Contestant("contestants", "engine"),
+    "data work": Contestant("contestants", "data"),
+    "arithmetic": Contestant("contestants", "arithmetic"),
 }
+ENGINE, PARTS = "engine", ("data work", "arithmetic")
 KEYS = ["lenet5", "fcnn", "cnn", "conv4_pool2_bn", "convnet", "wide_dense", "alexnet"]
 # Seconds that one measurement of the engine takes.
 SECONDS = 1.5
@@ -46,15 +67,17 @@ def training(keys: list[str] | None, rounds: int, busy: bool, output: Path) -> N
     params, chosen = Params.load(), keys or KEYS
     for key in chosen:
         params.architecture(key)
-    runs = [name for name, (module, _) in RUNS.items() if not module.startswith("peer") or PEERS.is_file()]
+    peers = PEERS.is_file()
+    names = [name for name, one in CONTESTANTS.items() if peers or not one.module.startswith("peer")]
     conditions = ["quiet", "busy"] if busy else ["quiet"]
-    figures = continued(output, {"machine": machine(), "rounds": rounds, "milliseconds": {}}, "milliseconds")
-    with tqdm(total=len(chosen) * rounds * len(runs) * len(conditions), unit="run", disable=None, leave=False) as bar:
+    start = {"machine": machine(), "versions": versions(), "rounds": rounds, "milliseconds": {}}
+    figures = continued(output, start, "milliseconds")
+    with tqdm(total=len(chosen) * rounds * len(names) * len(conditions), unit="run", disable=None, leave=False) as bar:
         for key in chosen:
             # A first, short measurement gives the number of steps that fill the time.
-            steps = max(5, int(SECONDS * 1e3 / _measured("engine", key, 5)))
-            times: dict[str, dict[str, list[float]]] = {when: {name: [] for name in runs} for when in conditions}
-            for _, name, when in product(range(rounds), runs, conditions):
+            steps = max(5, int(SECONDS * 1e3 / _measured(ENGINE, key, 5)))
+            times: dict[str, dict[str, list[float]]] = {when: {name: [] for name in names} for when in conditions}
+            for _, name, when in product(range(rounds), names, conditions):
                 bar.set_description(f"{key}: {name}, {when}")
                 # A busy core makes some contestants dozens of times slower.
                 count = steps if when == "quiet" else max(5, steps // 4)
@@ -66,13 +89,20 @@ def training(keys: list[str] | None, rounds: int, busy: bool, output: Path) -> N
     typer.echo(table(figures))
 
 
+def versions() -> dict[str, str]:
+    """The versions of the peers that are installed."""
+    folders = [str(folder) for folder in PEERS.parent.parent.glob("lib/python*/site-packages")]
+    installed = {one.name: one.version for one in distributions(path=folders)}
+    return {name: installed[name] for name in PACKAGES if name in installed}
+
+
 def _measured(name: str, key: str, steps: int) -> float:
     """A contestant's milliseconds per step."""
-    module, contestant = RUNS[name]
+    module, function, environment = CONTESTANTS[name]
     python = str(PEERS) if module.startswith("peer") else sys.executable
-    parts = ("engine", "data work", "arithmetic")
-    environment = ours() if name in parts else ENVIRONMENTS.get(name, {})
-    value: float = alone(f"benchmarks.{module}", contestant, key, str(steps), python=python, environment=environment)
+    if name in (ENGINE, *PARTS):
+        environment = ours()
+    value: float = alone(f"benchmarks.{module}", function, key, str(steps), python=python, environment=environment)
     return value
 
 
@@ -82,27 +112,34 @@ def table(figures: dict[str, Any]) -> str:
     If there are figures with a busy core, a second table also has each as a multiple of its own quiet step.
     """
     rows = figures["milliseconds"]
-    rounds = f"Milliseconds per step: median (least to most) of {figures['rounds']} interleaved rounds"
-    machine = f"bold, as a multiple of the engine's. The engine's machine: {figures['machine']}; the others: fp32."
-    lines = [_table({key: times["quiet"] for key, times in rows.items()}, {}), "", f"{rounds}; {machine}"]
+    quiet = {key: times["quiet"] for key, times in rows.items()}
+    note = (
+        f"Milliseconds per step: median (least to most) of {figures['rounds']} interleaved rounds; bold, as a multiple "
+    )
+    peers = ", ".join(f"{name} {version}" for name, version in figures["versions"].items())
+    note += f"of the engine's. The engine's machine: {figures['machine']}; the peers: {peers or 'not installed'}."
+    lines = [_table(quiet, {}), "", note]
     if busy := {key: times["busy"] for key, times in rows.items() if "busy" in times}:
-        lines += ["", _table(busy, rows), "", "The same next to a process that keeps one core busy"]
+        lines += ["", _table(busy, quiet), "", "The same next to a process that keeps one core busy"]
         lines[-1] += "; in italics, as a multiple of the quiet step."
     return "\n".join(lines)
 
 
-def _table(rows: dict[str, dict[str, list[float]]], quiet: dict[str, Any]) -> str:
-    lines = []
-    for key, times in rows.items():
-        engine = statistics.median(times["engine"])
-        cells = [f"`{key}`"]
-        for name, values in times.items():
-            median = statistics.median(values)
-            ratio = "" if name == "engine" else f", **{median / engine:.2f}x**"
-            slower = f", *{median / statistics.median(quiet[key]['quiet'][name]):.1f}x*" if quiet else ""
-            cells.append(f"{_short(median)} ({_short(min(values))} to {_short(max(values))}){ratio}{slower}")
-        lines.append(cells)
-    return markdown.table(["architecture", *next(iter(rows.values()))], lines)
+def _table(columns: dict[str, dict[str, list[float]]], quiet: dict[str, dict[str, list[float]]]) -> str:
+    """A row for each contestant, a column for each architecture."""
+    rows = [[name, *(_cell(name, times, quiet.get(key)) for key, times in columns.items())] for name in CONTESTANTS]
+    present = [row for row in rows if any(row[1:])]
+    return markdown.table(["", *(f"`{key}`" for key in columns)], present)
+
+
+def _cell(name: str, times: dict[str, list[float]], quiet: dict[str, list[float]] | None) -> str:
+    """A contestant's time for an architecture; empty if it was not measured."""
+    if name not in times:
+        return ""
+    values, median = times[name], statistics.median(times[name])
+    ratio = "" if name == ENGINE else f", **{median / statistics.median(times[ENGINE]):.2f}x**"
+    slower = f", *{median / statistics.median(quiet[name]):.1f}x*" if quiet else ""
+    return f"{_short(median)} ({_short(min(values))} to {_short(max(values))}){ratio}{slower}"
 
 
 def _short(milliseconds: float) -> str:
