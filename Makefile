@@ -51,7 +51,7 @@ lock: setup
 	$(BIN)/uv pip install --quiet --python .venv-slow --requirement tests/slow.txt
 	touch $@
 
-# Lightning and Keras, for python -m benchmarks training; all other packages in the versions of requirements.lock.
+# Lightning, Keras and JAX, for python -m benchmarks training; all other packages in the versions of requirements.lock.
 peers: setup
 	$(BIN)/uv venv --quiet --clear .venv-peers
 	$(BIN)/uv pip freeze --python $(BIN)/python --exclude-editable | \

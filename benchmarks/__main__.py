@@ -26,7 +26,7 @@ def training(
 ) -> None:
     """Time a training step of each architecture and print medians, spreads and ratios.
 
-    Batches of 128, Adam, no augmentation. Lightning and Keras take part once `make peers` has installed them. Rows
+    Batches of 128, Adam, no augmentation. Lightning, Keras and JAX take part once `make peers` has installed them. Rows
     measured before on the same machine stay.
     Example: python -m benchmarks training cnn alexnet
     """

@@ -55,7 +55,7 @@ def _loss(network: Any, images: Array, labels: Array) -> Array:
 
 
 def _network(row: Architecture, dtype: Any) -> nnx.Sequential:
-    """The network, built layer by layer for one image."""
+    """The network, built layer by layer: each needs the width of what it gets."""
     rngs, layers, x = nnx.Rngs(0), [], jnp.zeros((2, SIDE, SIDE, 1))
     for kind, arguments in row.layers.values():
         layers.append(_layer(kind, arguments, x.shape[-1], dtype, rngs))
