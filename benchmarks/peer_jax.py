@@ -91,7 +91,7 @@ def _layer(kind: str, arguments: dict[str, Any], width: int, dtype: Any, rngs: n
 
 def response_norm(x: Array, size: int, alpha: float, beta: float, k: float) -> Array:
     """Local response normalisation over the last axis."""
-    total = lax.reduce_window(x * x, jnp.zeros((), x.dtype), lax.add, (1, 1, 1, size), (1, 1, 1, 1), "SAME")
+    total = lax.reduce_window(x * x, 0.0, lax.add, (1, 1, 1, size), (1, 1, 1, 1), "SAME")
     return x / (k + alpha / size * total) ** beta
 
 

@@ -57,7 +57,9 @@ def _layer(kind: str, arguments: dict[str, Any]) -> Any:  # noqa: PLR0911 - a ta
         case "LocalResponseNorm", {"size": size, "alpha": alpha, "beta": beta, "k": k}:
             if keras.config.backend() == "jax":
                 return layers.Lambda(partial(response_norm, size=size, alpha=alpha, beta=beta, k=k))
-            return layers.Lambda(lambda x: tf.nn.lrn(x, size // 2, bias=k, alpha=alpha / size, beta=beta))
+            lrn = partial(tf.nn.lrn, depth_radius=size // 2, bias=k, alpha=alpha / size, beta=beta)
+            # It has no form in bf16.
+            return layers.Lambda(lambda x: tf.cast(lrn(tf.cast(x, tf.float32)), x.dtype))
         case (("ReLU" | "Tanh"), _):
             return layers.Activation(kind.lower())
         case "Flatten", _:
