@@ -92,7 +92,7 @@ def training(keys: list[str] | None, rounds: int, busy: bool, output: Path) -> N
 def versions() -> dict[str, str]:
     """The versions of the peers that are installed."""
     folders = [str(folder) for folder in PEERS.parent.parent.glob("lib/python*/site-packages")]
-    installed = {one.name: one.version for one in distributions(path=folders)}
+    installed = {one.name.replace("_", "-"): one.version for one in distributions(path=folders)}
     return {name: installed[name] for name in PACKAGES if name in installed}
 
 
@@ -137,9 +137,10 @@ def _cell(name: str, times: dict[str, list[float]], quiet: dict[str, list[float]
     if name not in times:
         return ""
     values, median = times[name], statistics.median(times[name])
+    spread = f" ({_short(min(values))} to {_short(max(values))})" if len(values) > 1 else ""
     ratio = "" if name == ENGINE else f", **{median / statistics.median(times[ENGINE]):.2f}x**"
     slower = f", *{median / statistics.median(quiet[name]):.1f}x*" if quiet else ""
-    return f"{_short(median)} ({_short(min(values))} to {_short(max(values))}){ratio}{slower}"
+    return f"{_short(median)}{spread}{ratio}{slower}"
 
 
 def _short(milliseconds: float) -> str:

@@ -26,6 +26,7 @@ from fashion.files import write_bytes, write_csv
 from fashion.networks import weights
 from fashion.networks.building import build
 from fashion.running.advice import explained
+from fashion.settings.description import Pixels
 from fashion.settings.params import Params
 from fashion.training import engine
 from fashion.training.hardware import choose
@@ -33,6 +34,11 @@ from tools.__main__ import app as tools
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT / "data/fashion-mnist"
+
+
+def inputs(images: Any, pixels: Pixels) -> torch.Tensor:
+    """What a network gets for uint8 images (n, 28, 28), in double precision: float64 (n, 1, 28, 28)."""
+    return pixels.black + torch.tensor(images)[:, None].double() / 255 * (pixels.white - pixels.black)
 
 
 @pytest.fixture(scope="session", autouse=True)

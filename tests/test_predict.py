@@ -15,7 +15,7 @@ from fashion.data.reading import Part, read_part
 from fashion.networks import weights
 from fashion.networks.weights import load
 from fashion.using.pictures import png, prepared
-from tests.conftest import Tool
+from tests.conftest import Tool, inputs
 
 WEIGHTS = Path("models/lenet5.safetensors")
 
@@ -29,9 +29,7 @@ def test_part(inside: Path) -> Part:
 def probabilities(images: Any) -> Any:
     """The predictions of the folder's network for images, in double precision, by torch alone."""
     network, row, _ = load(WEIGHTS)
-    black, white = row.architecture.pixels.black, row.architecture.pixels.white
-    inputs = black + torch.tensor(images)[:, None].double() / 255 * (white - black)
-    return torch.softmax(network.double().eval()(inputs), 1).detach().numpy()
+    return torch.softmax(network.double().eval()(inputs(images, row.architecture.pixels)), 1).detach().numpy()
 
 
 def written(folder: Path, images: Any, *names: str) -> None:

@@ -18,7 +18,7 @@ from fashion.networks import weights
 from fashion.networks.building import build
 from fashion.networks.weights import load
 from fashion.settings.params import Params
-from tests.conftest import Tool
+from tests.conftest import Tool, inputs
 
 OURS = Path("models/lenet5.safetensors")
 STATE = dict[str, torch.Tensor]
@@ -34,14 +34,14 @@ def scored(tool: Tool, file: str | Path) -> dict[str, Any]:
 
 def test_scores_equal_scikit_learns(inside: Path, tool: Tool) -> None:
     """Accuracy, loss and macro F1 equal scikit-learn's, with or without mirror images; intervals contain accuracies."""
-    network, _, _ = load(OURS)
+    network, description, _ = load(OURS)
     network.double().eval()
     train, test = (read_part(inside / "data/raw", part) for part in ("train", "test"))
     parts = read_split(inside / "data/splits/lenet5.csv", train)
     result = scored(tool, OURS)
     for name, part in zip(("train", "validation", "test", "mirrored_test"), (*parts, test, test), strict=True):
-        inputs = torch.tensor(part.images)[:, None].double() / 255
-        views = [inputs, inputs.flip(3)] if name == "mirrored_test" else [inputs]
+        images = inputs(part.images, description.architecture.pixels)
+        views = [images, images.flip(3)] if name == "mirrored_test" else [images]
         probabilities = torch.stack([torch.softmax(network(view), 1) for view in views]).mean(0).detach().numpy()
         found = result[name]
         low, high = found.pop("interval")
@@ -87,11 +87,12 @@ def test_running_statistics_are_scored(inside: Path, tool: Tool) -> None:
     layers = {"flatten": "Flatten", "norm": "BatchNorm1d", "logits": {"Linear": {"out_features": 10}}}
     with modify_yaml(inside / "params.yaml") as params:
         params["models"]["lenet5"]["layers"] = layers
-    network = build(Params.load().models["lenet5"].layers)
+    row = Params.load().models["lenet5"]
+    network = build(row.layers)
     network(torch.rand(50, 1, 28, 28))
     Path("plain.safetensors").write_bytes(save(network.state_dict()))
     test = read_part(inside / "data/raw", "test")
-    right = network.eval()(torch.tensor(test.images)[:, None] / 255).argmax(1).numpy() == test.labels
+    right = network.eval()(inputs(test.images, row.pixels).float()).argmax(1).numpy() == test.labels
     assert scored(tool, "plain.safetensors")["test"]["correct"] == right.sum()
 
 

@@ -21,6 +21,7 @@ from fashion.training import lanes
 from fashion.training.engine import Epoch, Run, begin, train
 from fashion.training.hardware import Hardware, choose
 from fashion.training.recipe import learning_rate, steps_per_epoch
+from tests.conftest import inputs
 
 PLAIN = Numerics(precision="fp32", compile=False, channels_last=True, deterministic=True, lanes=2, kernels="portable")
 
@@ -62,13 +63,13 @@ def test_an_epoch_equals_a_plain_loop(params: Params, digits: Part) -> None:
 
     plain = build(architecture.layers, seed=0)
     optimizer = torch.optim.Adam(plain.parameters(), lr=architecture.train.learning_rate)
-    images, labels = torch.tensor(digits.images[:1000]) / 255, torch.tensor(digits.labels[:1000])
+    images, labels = inputs(digits.images[:1000], architecture.pixels).float(), torch.tensor(digits.labels[:1000])
     for epoch in (1, 2):
         drawn = int(np.random.SeedSequence([0, epoch]).generate_state(1)[0])
         order = torch.randperm(1000, generator=torch.Generator().manual_seed(drawn))
         for start in range(0, 1000 - 64 + 1, 64):
             index = order[start : start + 64]
-            loss = functional.cross_entropy(plain(images[index].unsqueeze(1)), labels[index])
+            loss = functional.cross_entropy(plain(images[index]), labels[index])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -145,10 +146,11 @@ def test_every_optimizer_learns(params: Params, digits: Part, optimizer: str) ->
 
 def test_the_record_matches_the_weights(params: Params, digits: Part) -> None:
     """An epoch's validation figures are those of the network at its end, and `best` marks each new best epoch."""
-    epochs, network = trained(row(params, epochs=6), digits)
-    images, labels = torch.tensor(digits.images[1000:]), torch.tensor(digits.labels[1000:])
+    architecture = row(params, epochs=6)
+    epochs, network = trained(architecture, digits)
+    images, labels = inputs(digits.images[1000:], architecture.pixels).float(), torch.tensor(digits.labels[1000:])
     with torch.no_grad():
-        output = network.eval()(images.unsqueeze(1) / 255)
+        output = network.eval()(images)
     assert epochs[-1].validation_accuracy == pytest.approx((output.argmax(1) == labels).float().mean().item())
     assert epochs[-1].validation_loss == pytest.approx(functional.cross_entropy(output, labels).item(), rel=1e-4)
     scores = [(epoch.validation_accuracy, -epoch.validation_loss) for epoch in epochs]
