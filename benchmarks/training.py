@@ -113,12 +113,11 @@ def table(figures: dict[str, Any]) -> str:
     """
     rows = figures["milliseconds"]
     quiet = {key: times["quiet"] for key, times in rows.items()}
-    note = (
-        f"Milliseconds per step: median (least to most) of {figures['rounds']} interleaved rounds; bold, as a multiple "
-    )
-    peers = ", ".join(f"{name} {version}" for name, version in figures["versions"].items())
-    note += f"of the engine's. The engine's machine: {figures['machine']}; the peers: {peers or 'not installed'}."
-    lines = [_table(quiet, {}), "", note]
+    rounds = figures["rounds"]
+    how = f"median (least to most) of {rounds} interleaved rounds" if rounds > 1 else "one measurement of each"
+    peers = ", ".join(f"{name} {version}" for name, version in figures["versions"].items()) or "not installed"
+    note = f"bold, as a multiple of the engine's. The engine's machine: {figures['machine']}; the peers: {peers}."
+    lines = [_table(quiet, {}), "", f"Milliseconds per step: {how}; {note}"]
     if busy := {key: times["busy"] for key, times in rows.items() if "busy" in times}:
         lines += ["", _table(busy, quiet), "", "The same next to a process that keeps one core busy"]
         lines[-1] += "; in italics, as a multiple of the quiet step."
