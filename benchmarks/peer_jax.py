@@ -28,15 +28,15 @@ def bf16(row: Architecture, steps: int) -> float:
 
 def _timed(row: Architecture, steps: int, dtype: Any) -> float:
     """Time a step, in the form that Flax's guide to performance calls a functional training loop; data in memory."""
-    clock, part, network = Clock(steps), read_part(RAW, "train"), _network(row, dtype)
-    graph, state = nnx.split((network, nnx.Optimizer(network, optax.adam(0.001), wrt=nnx.Param)))
+    clock, part, built = Clock(steps), read_part(RAW, "train"), network(row, dtype)
+    graph, state = nnx.split((built, nnx.Optimizer(built, optax.adam(0.001), wrt=nnx.Param)))
 
     @partial(jax.jit, donate_argnums=0)
     def step(state: Any, images: Array, labels: Array, index: Array) -> Any:
-        network, optimizer = nnx.merge(graph, state)
-        gradients = nnx.grad(_loss)(network, images[index], labels[index])
-        optimizer.update(network, gradients)
-        return nnx.state((network, optimizer))
+        model, optimizer = nnx.merge(graph, state)
+        gradients = nnx.grad(_loss)(model, images[index], labels[index])
+        optimizer.update(model, gradients)
+        return nnx.state((model, optimizer))
 
     images, labels = jnp.asarray(part.images[..., None], dtype) / 255, jnp.asarray(part.labels)
     order = np.random.default_rng(0).permutation(len(labels))
@@ -50,11 +50,11 @@ def _timed(row: Architecture, steps: int, dtype: Any) -> float:
     return clock.milliseconds()
 
 
-def _loss(network: Any, images: Array, labels: Array) -> Array:
-    return optax.softmax_cross_entropy_with_integer_labels(network(images).astype(jnp.float32), labels).mean()
+def _loss(model: Any, images: Array, labels: Array) -> Array:
+    return optax.softmax_cross_entropy_with_integer_labels(model(images).astype(jnp.float32), labels).mean()
 
 
-def _network(row: Architecture, dtype: Any) -> nnx.Sequential:
+def network(row: Architecture, dtype: Any = jnp.float32) -> nnx.Sequential:
     """The network, built layer by layer: each needs the width of what it gets."""
     rngs, layers, x = nnx.Rngs(0), [], jnp.zeros((2, SIDE, SIDE, 1))
     for kind, arguments in row.layers.values():

@@ -10,6 +10,7 @@ from keras import layers
 
 from benchmarks.measuring import BATCH, RAW, WARMUP, Clock, main
 from benchmarks.peer_jax import response_norm
+from fashion.data.datasets import SIDE
 from fashion.data.reading import read_part
 from fashion.settings.description import Architecture
 
@@ -28,16 +29,21 @@ def bf16(row: Architecture, steps: int) -> float:
 def _timed(row: Architecture, steps: int) -> float:
     """Time Keras's fit, with the images as one array."""
     clock = Clock(steps)
-    network = keras.Sequential([keras.Input((28, 28, 1)), *(_layer(*layer) for layer in row.layers.values())])
+    model = network(row)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    network.compile(optimizer=keras.optimizers.Adam(0.001), loss=loss, metrics=["accuracy"])
+    model.compile(optimizer=keras.optimizers.Adam(0.001), loss=loss, metrics=["accuracy"])
     part = read_part(RAW, "train")
     # As many images as the steps take, repeated if needed.
     index = np.arange((steps + WARMUP) * BATCH) % len(part.labels)
     images = part.images[index, :, :, None].astype(np.float32) / 255
     ticks = keras.callbacks.LambdaCallback(on_train_batch_end=clock.tick)
-    network.fit(images, part.labels[index], batch_size=BATCH, epochs=1, verbose=0, callbacks=[ticks])
+    model.fit(images, part.labels[index], batch_size=BATCH, epochs=1, verbose=0, callbacks=[ticks])
     return clock.milliseconds()
+
+
+def network(row: Architecture) -> keras.Sequential:
+    """The network, with Keras's layers."""
+    return keras.Sequential([keras.Input((SIDE, SIDE, 1)), *(_layer(*layer) for layer in row.layers.values())])
 
 
 def _layer(kind: str, arguments: dict[str, Any]) -> Any:  # noqa: PLR0911 - a table

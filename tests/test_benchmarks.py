@@ -18,7 +18,7 @@ from benchmarks.processes import alone
 from fashion.data.fetching import fetch
 from fashion.data.reading import Part, read_part
 from fashion.errors import FashionError
-from fashion.networks.building import build
+from fashion.networks.building import build, count
 from fashion.settings.params import Params
 from tests.conftest import ROOT
 
@@ -41,6 +41,28 @@ def test_every_contestant_gives_a_time(tmp_path: Path, contestant: str) -> None:
     command = [sys.executable, "-m", "benchmarks.contestants", contestant, "lenet5", "2"]
     done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, check=True, capture_output=True)
     assert float(done.stdout) > 0
+
+
+PEERS = """
+import json, jax, math, sys
+from flax import nnx
+from benchmarks import peer_jax, peer_keras
+from fashion.settings.params import Params
+rows = [Params.load().architecture(key) for key in sys.argv[1:]]
+flax = [jax.tree.leaves(nnx.state(peer_jax.network(row), nnx.Param)) for row in rows]
+keras = [peer_keras.network(row).trainable_weights for row in rows]
+print(json.dumps([[sum(math.prod(weight.shape) for weight in one) for one in ones] for ones in (flax, keras)]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not (ROOT / training.PEERS).is_file(), reason="make peers has not run")
+def test_the_peers_networks_have_the_same_parameters(params: Params) -> None:
+    """Every network has as many weights in Flax and in Keras as here."""
+    command = [str(ROOT / training.PEERS), "-c", PEERS, *training.KEYS]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
+    ours = [count(build(params.models[key].layers))[0] for key in training.KEYS]
+    assert json.loads(done.stdout.splitlines()[-1]) == [ours, ours]
 
 
 def test_a_failed_measurement_is_reported() -> None:
