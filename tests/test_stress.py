@@ -150,7 +150,7 @@ def test_experiments_are_shared_through_git(workspace: Workspace, tmp_path: Path
     workspace.run("git", "clone", "--quiet", str(tmp_path / "origin"), str(other.folder))
     other.run("dvc", "exp", "pull", "origin", "longer")
     other.run("dvc", "exp", "apply", "longer")
-    assert "epochs: 2, " in (other.folder / "params.yaml").read_text()
+    assert "epochs: 2\n" in (other.folder / "params.yaml").read_text()
     assert other.stages("repro") == []
     assert (other.folder / WEIGHTS).is_file()
 

@@ -180,7 +180,12 @@ def test_plots_show_both_sides(clone: Workspace) -> None:
     [
         ("README.md", "# Fashion-MNIST", "# Fashion", None),
         ("params.yaml", "# The whole", "# All the", "`check`"),
-        ("params.yaml", "{epochs: 1, l", "{epochs: 2, l", f"`check`, `report`, `train@lenet5`, {TABLES}"),
+        (
+            "params.yaml",
+            "epochs: 1\n      optimizer: sgd",
+            "epochs: 2\n      optimizer: sgd",
+            f"`check`, `report`, `train@lenet5`, {TABLES}",
+        ),
         ("params.yaml", "model: lenet5", "model: fcnn", "`check`, `report`"),
         ("fashion/showing/charts.py", "# Pixel for pixel", "# Each pixel for a pixel", "`check`"),
         ("fashion/showing/charts.py", "fontsize=8", "fontsize=9", f"`check`, `samples`, `report`, {TABLES}"),
