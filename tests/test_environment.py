@@ -132,6 +132,22 @@ def test_closed_streams_become_the_null_device() -> None:
     assert subprocess.run(command, cwd=ROOT, check=False).returncode == 0
 
 
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM], ids=lambda sent: sent.name)
+def test_an_interruption_before_the_command_is_one_sentence(sent: signal.Signals) -> None:
+    """A signal that comes before the command line is read ends the process with one sentence and an exit code."""
+    code = (
+        "import os\n"
+        "from fashion.running.advice import explained\n"
+        "from fashion.running.lifetime import end_when_asked\n"
+        "with explained():\n"
+        "    end_when_asked()\n"
+        f"    os.kill(os.getpid(), {sent.value})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr == "error: interrupted before the command began: run it again.\n"
+
+
 def test_a_missing_program_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """If git is not installed, the message says so."""
     monkeypatch.setenv("PATH", "")

@@ -36,6 +36,9 @@ def explained() -> Iterator[None]:
             stream.reconfigure(errors="backslashreplace")
     try:
         yield
+    except KeyboardInterrupt:
+        # While a command runs, typer catches it.
+        sys.exit("error: interrupted before the command began: run it again.")
     except ValidationError as error:
         sys.exit(f"error: {sentence(error)}")
     except FashionError as error:

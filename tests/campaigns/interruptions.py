@@ -128,10 +128,16 @@ def interrupt(workspace: Workspace, command: list[str], how: Interruption) -> st
     if left and not queued:
         return f"left running: {left}"
     output = log.read_text(errors="replace")
-    # Python itself prints a traceback as long as it imports the program.
-    if how.sent != signal.SIGKILL and "Traceback" in output and "import" not in output.split("Traceback")[-1]:
+    if how.sent != signal.SIGKILL and "Traceback" in output and not importing(output):
         return f"traceback: {output[-400:]}"
     return ""
+
+
+def importing(output: str) -> bool:
+    """Whether the last traceback is from the program's first imports: Python itself prints those."""
+    last = output.split("Traceback")[-1]
+    began = re.search(r'/__main__\.py", line \d+, in <module>\n *(.*)', last)
+    return began[1].startswith(("from ", "import ")) if began else not re.search("/(fashion|stages|tools)/", last)
 
 
 def wait(process: "subprocess.Popen[bytes]", moment: float | None, folder: Path) -> None:
