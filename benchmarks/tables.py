@@ -12,7 +12,7 @@ import typer
 from benchmarks import accuracy, gpu, pipeline, training
 from benchmarks.markdown import percent, table
 from fashion.files import read_json, write_text
-from fashion.judging.evaluated import Ranked
+from fashion.judging.summaries import Ranked
 from fashion.networks.building import build, count
 from fashion.settings.params import Params
 

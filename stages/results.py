@@ -14,7 +14,8 @@ from fashion.errors import FashionError
 from fashion.files import checked, read_json, write_bytes, write_text
 from fashion.judging.comparing import agreement
 from fashion.judging.current import current, descriptions, sentence
-from fashion.judging.evaluated import Ablation, Ranked, read_all_predictions
+from fashion.judging.evaluated import read_all_predictions
+from fashion.judging.summaries import Ablation, Ranked
 from fashion.settings.description import Description
 from fashion.settings.params import Params
 from fashion.showing import charts
@@ -37,16 +38,18 @@ def results() -> None:
         raise FashionError("no architecture is ranked: run dvc repro --single-item models/dvc.yaml:leaderboard first.")
     ablations, other = _ablations(trainings)
     left_out += [f"the ablation of {key}" for key in other]
-    # By validation accuracy, since test images choose nothing.
-    best = sorted(rows, key=lambda key: (-rows[key]["validation_accuracy"], key))[:BEST]
+    # By validation accuracy, since test images choose nothing; one training of each network.
+    ranked = sorted(rows, key=lambda key: (-rows[key]["validation_accuracy"], key))
+    best = [*{str(trainings[key].architecture.layers): key for key in reversed(ranked)}.values()][::-1][:BEST]
     known = {image.tobytes() for image in train.images}
     page = render(
         "results.md",
         dataset=dataset,
         left_out=sentence(left_out),
         rows=rows,
-        # Architectures without an entry in `published` are this project's own.
-        own={key: found[key]["mirrored_test"]["accuracy"] for key in rows if key not in params.published},
+        published=[key for key in rows if key in params.published],
+        classes=[(one.words, one.model) for one in params.classes.values() if one.model in rows],
+        mirrored={key: found[key]["mirrored_test"]["accuracy"] for key in rows},
         overlap=sum(image.tobytes() in known for image in test.images),
         ablations=ablations,
         best=best,

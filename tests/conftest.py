@@ -216,8 +216,9 @@ class Workspace:
             for section in ("models", "published"):
                 for key in params[section].keys() - set(keys):
                     del params[section][key]
-            for name in [name for name, repeat in params["repeats"].items() if repeat["model"] not in keys]:
-                del params["repeats"][name]
+            for section in ("repeats", "classes"):
+                for name in [name for name, row in params[section].items() if row["model"] not in keys]:
+                    del params[section][name]
         self.run("git", "rm", "--quiet", "--force", "--ignore-unmatch", "dvc.lock", "models/dvc.lock")
 
     def commit(self, message: str = "change") -> None:

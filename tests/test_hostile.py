@@ -20,7 +20,8 @@ from safetensors.torch import save
 from fashion.data.reading import Part, read_idx, read_split
 from fashion.errors import FashionError
 from fashion.files import read_csv, read_json
-from fashion.judging.evaluated import HISTORY, Ranked, Scores
+from fashion.judging.evaluated import HISTORY, Scores
+from fashion.judging.summaries import Ranked
 from fashion.networks import weights
 from fashion.networks.building import build
 from fashion.networks.weights import load

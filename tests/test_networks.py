@@ -47,10 +47,14 @@ PARAMETERS = {
     "lenet5_1998": (60_000, 60_000),
     "wide_dense": (29_306_282, 29_306_282),
     "champion": (1_940_970, 1_943_722),
+    "champion_20_epochs": (1_940_970, 1_943_722),
+    "champion_5_epochs": (1_940_970, 1_943_722),
     "champion_small": (95_722, 96_298),
+    "champion_tiny": (8_178, 8_594),
+    "champion_micro": (958, 1_046),
 }
 SPLITS = {
-    "holdout_5k": ["champion", "champion_small", "convnet", "lenet5_1998"],
+    "holdout_5k": [*(key for key in PARAMETERS if key.startswith("champion")), "convnet", "lenet5_1998"],
     "holdout_6k": ["alexnet", "lenet5"],
     "subset_20k": ["wide_dense"],
 }

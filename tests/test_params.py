@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from fashion.errors import FashionError
 from fashion.running.advice import sentence
 from fashion.settings.params import Params
+from stages.check import check
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "params.yaml").read_text()
@@ -60,9 +61,9 @@ def message_after(tmp_path: Path, old: str, new: str) -> str:
         ("seed: 0", "seed: &a [*a]", ", line 8, has the anchor or alias 'a': write the value in every place"),
         ("batch_size: 128", "batch_size: 60001", "train.batch_size is 60001: it must be less than or equal to 60000."),
         (
-            "epochs: 40, ",
-            "epochs: 1000000, ",
-            "models.convnet.train.epochs is 1000000: it must be less than or equal to",
+            "train: {epochs: 30}",
+            "train: {epochs: 1000000}",
+            "models.conv1_pool1.train.epochs is 1000000: it must be less than or equal to",
         ),
         ("white: 1.0}", "white: 0.0}", "pixels is {'black': 0.0, 'white': 0.0}: it makes all pixels equal"),
         ("white: 1.0}", "white: 1e308}", "pixels.white is 1e+308: it must be less than or equal to 1000000."),
@@ -75,19 +76,19 @@ def message_after(tmp_path: Path, old: str, new: str) -> str:
         ("  kernels: portable", "  kernels: slow", "gpu.kernels is 'slow': known: portable, fastest."),
         ("processes: 1", "processes: 0", "gpu.processes is 0: it must be greater than or equal to 1."),
         (
-            "train: {epochs: 40, learning_rate: 0.001}",
+            "train: {epochs: 30}",
             "train: {epochs: 0}",
-            "models.convnet.train.epochs is 0: it must be greater than 0.",
+            "models.conv1_pool1.train.epochs is 0: it must be greater than 0.",
         ),
         (
-            "train: {epochs: 40, learning_rate: 0.001}",
+            "train: {epochs: 30}",
             "train: {}",
-            "models.convnet.train.epochs is missing.",
+            "models.conv1_pool1.train.epochs is missing.",
         ),
         (
-            "train: {epochs: 40, learning_rate: 0.001}",
+            "train: {epochs: 30}",
             "train: {epoch: 2}",
-            "models.convnet.train.epoch is not a setting: did you mean epochs?",
+            "models.conv1_pool1.train.epoch is not a setting: did you mean epochs?",
         ),
         ("split: holdout_6k", "split: holdout_7k", "models.lenet5.split names 'holdout_7k'"),
         ("tanh1: Tanh", "tanh1: [Tanh]", "models.lenet5.layers.tanh1 is ['Tanh']: it must be a layer's class"),
@@ -97,6 +98,11 @@ def message_after(tmp_path: Path, old: str, new: str) -> str:
         ("train: 54000", "train: 54001", "splits.holdout_6k is"),
         ("lenet5-1: {model: lenet5", "lenet5-1: {model: lenet", "repeats.lenet5-1.model names 'lenet', which does not"),
         ("lenet5-1: {model", "lenet5-6: {model", "repeats.lenet5-6 must be called lenet5-1, after its model and seed."),
+        (
+            "{model: champion, minutes",
+            "{model: champio, minutes",
+            "classes.minutes_60.model names 'champio', which",
+        ),
         ("like: fcnn", "like: fcn", "models.fcnn_published.like names 'fcn', which does not exist: did you mean fcnn?"),
         (
             "like: cnn",
@@ -134,8 +140,25 @@ def test_a_missing_file_is_reported(tmp_path: Path) -> None:
 def test_an_architecture_overrides_the_common_recipe(params: Params) -> None:
     """A row's own `train` overrides the common one, key by key, at every depth."""
     recipe = params.models["alexnet"].train
-    assert (recipe.learning_rate, recipe.batch_size) == (0.0005, 128)
+    assert (recipe.learning_rate, recipe.batch_size) == (0.05, 128)
     assert recipe.augment.model_dump() == {"flip": True, "shift": 1, "erase": 0}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("_epochs, epochs: 5}", "_epochs, epochs: 4}", "epochs_5 allows 4 epochs, and .* 5"),
+        ("parameters: 10000}", "parameters: 8178}", "parameters_10k allows fewer than 8,178 parameters, and .* 8,178"),
+    ],
+)
+def test_a_class_holds_its_limits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, expected: str
+) -> None:
+    """The stage check reports an architecture that uses more than its class allows."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(TEXT.replace(old, new))
+    with pytest.raises(FashionError, match=rf"^params.yaml: classes\.{expected}"):
+        check()
 
 
 def test_a_row_like_another_inherits_its_settings(tmp_path: Path) -> None:

@@ -105,43 +105,6 @@ class Scores(TypedDict):
     layers: list[LayerRow]
 
 
-class Ranked(TypedDict):
-    """A row of the leaderboard."""
-
-    model: str
-    split: str
-    parameters: Count
-    training_flops: Count
-    train_accuracy: Fraction
-    validation_accuracy: Fraction
-    test_accuracy: Fraction
-    test_interval: Interval
-    test_images: Count
-    published: dict[str, Fraction]
-    repeats: dict[str, float]
-    level_with: list[str]
-
-
-class Ingredient(TypedDict):
-    """A recipe without one ingredient, or whole: validation accuracies of several seeds."""
-
-    without: str
-    accuracies: list[Fraction]
-    mean: Fraction
-    # One seed has no standard deviation.
-    deviation: float | None
-
-
-class Ablation(TypedDict):
-    """What each ingredient of a recipe contributes; the first row is the whole recipe."""
-
-    model: str
-    training: str
-    epochs: Count
-    seeds: Count
-    rows: Annotated[list[Ingredient], Field(min_length=1)]
-
-
 def accuracies(scores: Scores) -> dict[str, float]:
     """The accuracy on each part of the data."""
     return {

@@ -27,6 +27,7 @@ from fashion.networks.layers import (
     PartialConv2d,
     Residual,
     ScaledTanh,
+    Separable3x3,
     Subsampling,
 )
 from fashion.settings.description import Layers
@@ -35,6 +36,7 @@ from fashion.settings.description import Layers
 LAYERS: dict[str, tuple[type[nn.Module], str | None]] = {
     "Conv2d": (Conv2d, "in_channels"),
     "Conv3x3": (Conv3x3, "in_channels"),
+    "Separable3x3": (Separable3x3, "in_channels"),
     "PartialConv2d": (PartialConv2d, "in_channels"),
     "Subsampling": (Subsampling, "in_channels"),
     "Linear": (nn.Linear, "in_features"),

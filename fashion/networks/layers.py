@@ -43,6 +43,18 @@ class Conv3x3(Conv2d):
         super().__init__(in_channels, out_channels, kernel_size=3, padding=1, bias=False)
 
 
+class Separable3x3(nn.Sequential):
+    """A 3x3 convolution of each channel and a 1x1 convolution of all; height and width stay the same.
+
+    Without biases, since a batch norm follows, and without one in between, unlike in MobileNets (Howard et al. 2017,
+    arXiv 1704.04861, section 3.1).
+    """
+
+    def __init__(self, in_channels: int, out_channels: Positive) -> None:
+        depthwise = Conv2d(in_channels, in_channels, kernel_size=3, padding=1, groups=in_channels, bias=False)
+        super().__init__(depthwise, Conv2d(in_channels, out_channels, kernel_size=1, bias=False))
+
+
 def block_mean(maps: Tensor, size: int) -> Tensor:
     """(n, channels, height, width) -> (n, channels, height / size, width / size), as torch's average pooling.
 

@@ -27,13 +27,7 @@ def explained() -> Iterator[None]:
 
     Letters that the output's encoding lacks are written as escapes, and what goes to a closed stream is dropped.
     """
-    for name in ("stdin", "stdout", "stderr"):
-        stream = getattr(sys, name)
-        if stream is None:
-            # Libraries write to it, and the next file to be opened would take its number.
-            setattr(sys, name, Path(os.devnull).open("r+"))  # noqa: SIM115 - for the life of the process
-        elif isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    _open_streams()
     try:
         yield
     except KeyboardInterrupt:
@@ -52,6 +46,16 @@ def explained() -> Iterator[None]:
         if (cure := _cure(error)) is None:
             raise
         sys.exit(f"error: {cure}")
+
+
+def _open_streams() -> None:
+    for name in ("stdin", "stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            # Libraries write to it, and the next file to be opened would take its number.
+            setattr(sys, name, Path(os.devnull).open("r+"))  # noqa: SIM115 - for the life of the process
+        elif isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 @contextmanager

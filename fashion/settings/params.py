@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, PositiveInt
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, NodeEvent
@@ -63,6 +63,25 @@ class Repeat(Settings):
     seed: Seed
 
 
+class Class(Settings):
+    """What trainings of a class may use at most, and the architecture that stands for it.
+
+    parameters: fewer than this. minutes: of training, on two cores.
+    """
+
+    model: str
+    epochs: PositiveInt | None = None
+    parameters: PositiveInt | None = None
+    minutes: PositiveInt | None = None
+
+    @property
+    def words(self) -> str:
+        """The limits in words: fewer than 100,000 parameters, 45 minutes."""
+        limits = {"epochs": self.epochs, "minutes": self.minutes}
+        words = [f"fewer than {self.parameters:,} parameters"] if self.parameters else []
+        return ", ".join(words + [f"{limit} {name}" for name, limit in limits.items() if limit])
+
+
 class Row(Architecture):
     """A row of `models`, completed by the row named in `like` and by the common settings."""
 
@@ -95,6 +114,7 @@ class Params(Settings):
     gpu: Gpu
     repeats: dict[str, Repeat]
     models: dict[Key, Row]
+    classes: dict[Key, Class]
     published: dict[Key, Published]
 
     @classmethod
@@ -114,6 +134,7 @@ class Params(Settings):
         references: list[tuple[str, str, Iterable[str]]] = [("model", self.model, rows)]
         references += [(f"models.{key}.split", row.split, self.splits) for key, row in rows.items()]
         references += [(f"repeats.{name}.model", repeat.model, rows) for name, repeat in self.repeats.items()]
+        references += [(f"classes.{key}.model", one.model, rows) for key, one in self.classes.items()]
         references += [(f"published.{key}", key, rows) for key in self.published]
         for where, name, known in references:
             if name not in known:

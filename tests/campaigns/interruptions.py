@@ -135,7 +135,7 @@ def interrupt(workspace: Workspace, command: list[str], how: Interruption) -> st
 
 def importing(output: str) -> bool:
     """Whether the last traceback is from the program's first imports: Python itself prints those."""
-    last = output.split("Traceback")[-1]
+    last = output.rsplit("Traceback", maxsplit=1)[-1]
     began = re.search(r'/__main__\.py", line \d+, in <module>\n *(.*)', last)
     return began[1].startswith(("from ", "import ")) if began else not re.search("/(fashion|stages|tools)/", last)
 
