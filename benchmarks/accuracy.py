@@ -14,7 +14,6 @@ import typer
 from torch.utils.data import Subset
 from tqdm import tqdm
 
-from benchmarks import markdown
 from benchmarks.contestants import dataset, hardware, loader, loop, plain_network
 from benchmarks.measuring import RAW
 from benchmarks.processes import alone, continued, machine, need
@@ -25,6 +24,7 @@ from fashion.files import write_json
 from fashion.networks.building import build
 from fashion.settings.description import Augment
 from fashion.settings.params import Params
+from fashion.showing import markdown
 from fashion.training.engine import begin, train
 
 # Architectures with a published recipe, which is in the row with the suffix _published; and a recipe made for speed,

@@ -21,7 +21,6 @@ from torch import nn
 from tqdm import tqdm
 
 from benchmarks.contestants import expert_step
-from benchmarks.markdown import percent, table
 from benchmarks.measuring import BATCH
 from benchmarks.processes import machine
 from fashion.data.fetching import fetch
@@ -33,6 +32,7 @@ from fashion.networks.building import build
 from fashion.networks.inference import logits
 from fashion.settings.description import Augment
 from fashion.settings.params import Architecture, Params
+from fashion.showing.markdown import percent, table
 from fashion.training import lanes
 from fashion.training.augmentation import views
 from fashion.training.engine import Epoch, Run, begin, loss_of, train

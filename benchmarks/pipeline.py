@@ -12,10 +12,10 @@ from typing import Any
 
 import typer
 
-from benchmarks import markdown
 from benchmarks.measuring import RAW
 from benchmarks.processes import machine, need
 from fashion.files import write_json
+from fashion.showing import markdown
 
 # The smallest project that DVC can find up to date.
 LEAST = "stages:\n  only:\n    cmd: echo done > out.txt\n    outs:\n      - out.txt:\n          cache: false\n"

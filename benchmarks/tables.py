@@ -10,11 +10,11 @@ import torch
 import typer
 
 from benchmarks import accuracy, gpu, pipeline, training
-from benchmarks.markdown import percent, table
 from fashion.files import read_json, write_text
 from fashion.judging.summaries import Ranked
 from fashion.networks.building import build, count
 from fashion.settings.params import Params
+from fashion.showing.markdown import percent, table
 
 SECTION = re.compile(r"(<!-- table: (\w+) -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
 
@@ -44,24 +44,28 @@ def architectures() -> str:
         time = timings["seconds"].get(key, 0) * row.train.epochs
         accuracies = _accuracies(params.claims(key), board.get(key))
         rows.append([f"`{key}`", f"{parameters:,}", *accuracies, _duration(time)])
-    head = ["architecture", "parameters", "published", "rebuilt", "95 % interval", "time to train"]
+    head = ["architecture", "parameters", "published", "rebuilt", "95 % interval", "further seeds"]
+    head += ["without near-duplicates", "without doubtful labels", "time to train"]
     note = f"Time to train: the recipe's epochs times the seconds of one epoch, on {timings['machine']}."
-    return f"{table(head, rows, right=(1, 5))}\n\n{note}"
+    return f"{table(head, rows, right=(1, 8))}\n\n{note}"
 
 
 def _accuracies(claims: dict[str, float], scores: Ranked | None) -> list[str]:
-    """The published and the rebuilt accuracy, on test images unless only validation is published, and its interval."""
+    """The published accuracy and all rebuilt ones, on test images unless only validation is published."""
     part = "validation" if "validation_accuracy" in claims and "test_accuracy" not in claims else "test"
     on, claim = "" if part == "test" else f"{part} ", claims.get(f"{part}_accuracy")
     published = "" if claim is None else f"{on}{percent(claim)}"
     if scores is None:
-        return [published, "not trained", ""]
-    if part == "validation":
-        return [published, f"{on}{percent(scores['validation_accuracy'])}", ""]
+        return [published, "not trained", "", "", "", ""]
+    low, high = scores["test_interval"]
+    seeds = scores["repeats"].get(part)
     return [
         published,
-        percent(scores["test_accuracy"]),
-        " to ".join(map(percent, scores["test_interval"])),
+        f"{on}{percent(scores['validation_accuracy' if on else 'test_accuracy'])}",
+        "" if on else f"{percent(low)} to {percent(high)}",
+        f"{on}{percent(seeds['mean'])} ± {100 * seeds['deviation']:.2f} ({seeds['seeds']})" if seeds else "",
+        percent(scores["distinct_accuracy"]),
+        percent(scores["clear_accuracy"]),
     ]
 
 

@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import typer
 from tqdm import tqdm
 
-from benchmarks import markdown
 from benchmarks.measuring import RAW
 from benchmarks.processes import alone, busy_process, continued, machine, need, ours
 from fashion.files import write_json
 from fashion.running.environment import MEMORY
 from fashion.settings.params import Params
+from fashion.showing import markdown
 
 # Their requirements are in peers.txt; make peers creates the environment.
 PEERS = Path(".venv-peers/bin/python")

@@ -108,6 +108,17 @@ def report() -> None:
 
 
 @app.command()
+def neighbours() -> None:
+    """Find the training image that is most like each test image: metrics/neighbours.csv and docs/neighbours.png.
+
+    Example: python -m stages neighbours
+    """
+    from stages.neighbours import neighbours
+
+    neighbours()
+
+
+@app.command()
 def leaderboard() -> None:
     """Rank every evaluated architecture, next to its published accuracies.
 

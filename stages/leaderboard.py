@@ -9,9 +9,10 @@ import typer
 
 from fashion.errors import FashionError
 from fashion.files import write_bytes, write_csv, write_json, write_text
-from fashion.judging.comparing import LEVEL, holm, mcnemar
+from fashion.judging.comparing import LEVEL, above, best, doubtful, holm, mcnemar
 from fashion.judging.current import current, descriptions, sentence
-from fashion.judging.evaluated import Scores, accuracies, read_all_predictions
+from fashion.judging.evaluated import Labels, Scores, accuracies, read_all_predictions
+from fashion.judging.neighbours import read_near
 from fashion.settings.params import Params
 from fashion.showing import charts
 from fashion.showing.pages import render
@@ -27,8 +28,10 @@ def leaderboard() -> None:
     if not rows:
         raise FashionError("no architecture is evaluated yet: run dvc repro models/dvc.yaml:evaluate@lenet5 first.")
     rows.sort(key=lambda row: (-row["test_accuracy"], row["model"]))
-    level = _level([row["model"] for row in rows])
-    rows = [row | {"level_with": level[row["model"]]} for row in rows]
+    truth, predicted = read_all_predictions([row["model"] for row in rows])
+    level = _level(truth, predicted)
+    clean = _clean(params, {row["model"]: row["validation_accuracy"] for row in rows}, truth, predicted)
+    rows = [row | clean[row["model"]] | {"level_with": level[row["model"]]} for row in rows]
     write_json(Path("metrics/leaderboard.json"), {row["model"]: row for row in rows})
     table = _table(rows)
     write_csv(Path("metrics/leaderboard.csv"), table)
@@ -49,10 +52,13 @@ def leaderboard() -> None:
 
 def _row(params: Params, key: str, found: dict[str, Scores]) -> dict[str, Any]:
     """An architecture's scores, with the mean over its further seeds and the published accuracies."""
-    scores = found[key]
-    repeats = [name for name, repeat in params.repeats.items() if repeat.model == key and name in found]
-    tests = pd.Series([found[name]["test"]["accuracy"] for name in repeats])
-    seeds = {"seeds": len(tests), "mean": tests.mean(), "deviation": tests.std()}
+    scores, claims = found[key], params.claims(key)
+    repeats = [found[name] for name, repeat in params.repeats.items() if repeat.model == key and name in found]
+    validation, test = (pd.Series([one[part]["accuracy"] for one in repeats]) for part in ("validation", "test"))
+    seeds = {
+        "validation": _seeds(validation, claims.get("validation_accuracy")),
+        "test": _seeds(test, claims.get("test_accuracy")),
+    }
     return {
         "model": key,
         "split": scores["split"],
@@ -61,18 +67,38 @@ def _row(params: Params, key: str, found: dict[str, Scores]) -> dict[str, Any]:
         **accuracies(scores),
         "test_interval": scores["test"]["interval"],
         "test_images": scores["test"]["images"],
-        "published": params.claims(key),
+        "published": claims,
         # One seed has no standard deviation.
-        "repeats": seeds if len(tests) > 1 else {},
+        "repeats": seeds if len(repeats) > 1 else {},
     }
 
 
-def _level(keys: list[str]) -> dict[str, list[str]]:
+def _seeds(accuracies: "pd.Series[float]", claim: float | None) -> dict[str, Any]:
+    """The mean and deviation of the repeats, and the test that the mean is above the published accuracy."""
+    p = above([*accuracies], claim) if claim is not None and len(accuracies) > 1 else None
+    return {"seeds": len(accuracies), "mean": accuracies.mean(), "deviation": accuracies.std(), "p": p}
+
+
+def _clean(
+    params: Params, validation: dict[str, float], truth: Labels, predicted: dict[str, Labels]
+) -> dict[str, dict[str, float]]:
+    """Each architecture's accuracy without near-duplicates, and without the labels that the best others doubt."""
+    near, layers = read_near(truth), {key: row.layers for key, row in params.models.items()}
+    ranked, found = best(validation, layers), {}
+    for key, labels in predicted.items():
+        right = labels == truth
+        judges = [predicted[other] for other in ranked if layers[other] != layers[key]]
+        clear = ~doubtful(truth, judges)
+        found[key] = {"distinct_accuracy": right[~near].mean(), "clear_accuracy": right[clear].mean()}
+    return found
+
+
+def _level(truth: Labels, predicted: dict[str, Labels]) -> dict[str, list[str]]:
     """For each architecture, those that do not differ from it significantly.
 
     McNemar's tests of all pairs on the predicted test labels, with p values corrected by Holm's method.
     """
-    truth, predicted = read_all_predictions(keys)
+    keys = [*predicted]
     pairs = list(combinations(keys, 2))
     p_values = holm([mcnemar(truth, predicted[one], predicted[other]).p for one, other in pairs])
     equal = [pair for pair, p in zip(pairs, p_values, strict=True) if p >= LEVEL]

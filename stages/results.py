@@ -12,9 +12,10 @@ from fashion.data.datasets import DATASETS
 from fashion.data.reading import Part, read_part
 from fashion.errors import FashionError
 from fashion.files import checked, read_json, write_bytes, write_text
-from fashion.judging.comparing import agreement
+from fashion.judging.comparing import JUDGES, LEVEL, agreement, best
 from fashion.judging.current import current, descriptions, sentence
 from fashion.judging.evaluated import read_all_predictions
+from fashion.judging.neighbours import NEAR, read_neighbours
 from fashion.judging.summaries import Ablation, Ranked
 from fashion.settings.description import Description
 from fashion.settings.params import Params
@@ -23,6 +24,8 @@ from fashion.showing.pages import render
 
 # The number of best networks to compare, and of kinds of shared mistakes to show.
 BEST, KINDS = 6, 8
+# Distances up to which near-duplicates are counted.
+LIMITS = (14.0, NEAR, 22.0)
 PICTURE = Path("docs/missed.png")
 
 
@@ -38,9 +41,8 @@ def results() -> None:
         raise FashionError("no architecture is ranked: run dvc repro --single-item models/dvc.yaml:leaderboard first.")
     ablations, other = _ablations(trainings)
     left_out += [f"the ablation of {key}" for key in other]
-    # By validation accuracy, since test images choose nothing; one training of each network.
-    ranked = sorted(rows, key=lambda key: (-rows[key]["validation_accuracy"], key))
-    best = [*{str(trainings[key].architecture.layers): key for key in reversed(ranked)}.values()][::-1][:BEST]
+    layers = {key: trainings[key].architecture.layers for key in rows}
+    chosen = best({key: row["validation_accuracy"] for key, row in rows.items()}, layers)[:BEST]
     known = {image.tobytes() for image in train.images}
     page = render(
         "results.md",
@@ -52,8 +54,12 @@ def results() -> None:
         mirrored={key: found[key]["mirrored_test"]["accuracy"] for key in rows},
         overlap=sum(image.tobytes() in known for image in test.images),
         ablations=ablations,
-        best=best,
-        missed=_missed(test, best, DATASETS[dataset].classes),
+        neighbours=_neighbours(test),
+        near=NEAR,
+        judges=JUDGES,
+        level=LEVEL,
+        best=chosen,
+        missed=_missed(test, chosen, DATASETS[dataset].classes),
         picture=PICTURE.name,
     )
     write_text(Path("docs/results.md"), page)
@@ -70,6 +76,17 @@ def _ablations(trainings: dict[str, Description]) -> tuple[list[Ablation], list[
         else:
             other.append(path.stem)
     return ablations, other
+
+
+def _neighbours(test: Part) -> list[dict[str, Any]]:
+    """For several distances: how many test images have a neighbour so near, and how many of these another label."""
+    table = read_neighbours(test.labels)
+    rows = []
+    for limit in LIMITS:
+        near = table[table["distance"] <= limit]
+        differ = int((near["label"] != near["neighbour_label"]).sum())
+        rows.append({"limit": limit, "near": len(near), "differ": differ, "bound": 1 - differ / len(table)})
+    return rows
 
 
 def _missed(test: Part, keys: list[str], classes: Sequence[str]) -> dict[str, Any]:

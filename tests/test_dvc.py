@@ -258,10 +258,11 @@ def test_the_leaderboard_ranks_what_is_evaluated(repeated: Workspace) -> None:
     board = repeated.json("metrics/leaderboard.json")
     assert set(board) == {"lenet5", "fcnn", "cnn"}
     tests = [repeated.json(f"metrics/evaluate/lenet5-{seed}.json")["test"]["accuracy"] for seed in (1, 2)]
-    assert board["lenet5"]["repeats"] == {
+    assert board["lenet5"]["repeats"]["test"] == {
         "seeds": 2,
         "mean": pytest.approx(np.mean(tests), abs=1e-6),
         "deviation": pytest.approx(np.std(tests, ddof=1), abs=1e-6),
+        "p": None,
     }
     labels = {key: predictions(repeated, key) for key in board}
     pairs = list(combinations(sorted(board), 2))

@@ -31,6 +31,7 @@ def test_fractions_are_percentages() -> None:
 
 def row(key: str, accuracy: float, **published: float) -> dict[str, Any]:
     """A row of the leaderboard."""
+    seeds = {"seeds": 5, "mean": accuracy, "deviation": 0.001, "p": 0.0001}
     return {
         "model": key,
         "parameters": 44_426,
@@ -40,7 +41,9 @@ def row(key: str, accuracy: float, **published: float) -> dict[str, Any]:
         "validation_accuracy": accuracy,
         "published": published,
         "level_with": ["b", "c"] if published else [],
-        "repeats": {"seeds": 5, "mean": accuracy, "deviation": 0.001} if published else {},
+        "distinct_accuracy": accuracy - 0.01,
+        "clear_accuracy": accuracy + 0.01,
+        "repeats": {"validation": seeds, "test": seeds | {"p": 0.2}} if published else {},
     }
 
 
@@ -60,8 +63,20 @@ def test_the_leaderboard_shows_each_architecture() -> None:
     rows = [row("<b>", 0.9012), row("cnn", 0.9336, test_accuracy=0.9166)]
     page = render("leaderboard.html", rows=rows, **BOARD)
     cells = [re.sub(r"<.*?>|\s", "", cell) for cell in re.findall(r"<td.*?</td>", page)]
-    none = ["&lt;b&gt;", "44,426", "90.12%", "89.52%to90.72%", "", "90.12%", "", "2.32TFLOP", ""]
-    full = ["cnn", "44,426", "93.36%", "92.76%to93.96%", "91.66%", "93.36%", "", "2.32TFLOP", "5:93.36%±0.10"]
+    none = ["&lt;b&gt;", "44,426", "90.12%", "89.52%to90.72%", "89.12%", "91.12%", "", "90.12%", "", "2.32TFLOP", ""]
+    full = [
+        "cnn",
+        "44,426",
+        "93.36%",
+        "92.76%to93.96%",
+        "92.36%",
+        "94.36%",
+        "91.66%",
+        "93.36%",
+        "",
+        "2.32TFLOP",
+        "5:93.36%±0.10",
+    ]
     assert cells == [*none, *full, "cnn", "b,c"]
 
 
@@ -84,21 +99,26 @@ def test_results_are_shown_next_to_published_ones() -> None:
         "wide_dense": row("wide_dense", 0.9, train_accuracy=0.98),
         "champion_small": row("champion_small", 0.951),
     }
-    found = [{"without": name, "mean": mean, "deviation": 0.001} for name, mean in (("", 0.93), ("warmup", 0.925))]
+    means = (("", 0.93), ("warmup", 0.925))
+    found = [{"without": name, "mean": mean, "deviation": 0.001, "p": 0.03125} for name, mean in means]
+    neighbours = [{"limit": 18.0, "near": 600, "differ": 12, "bound": 0.9988}]
     kinds = [{"truth": "Shirt", "prediction": "Coat", "images": 7}]
     missed = {"images": 10_000, "missed": 9, "unanimous": 8, "expected": 0.5, "vote": 0.94, "kinds": kinds}
     content: dict[str, Any] = {"overlap": 0, "best": list(rows), "missed": missed, "picture": "missed.png"}
     content |= {"published": [key for key in rows if key != "champion_small"], "left_out": "Left out: alexnet."}
+    content |= {"neighbours": neighbours, "near": 18.0, "judges": 5, "level": 0.05}
     content |= {"classes": [("5 epochs", "champion_small")], "mirrored": {"champion_small": 0.953}}
     ablation = {"model": "cnn", "epochs": 3, "seeds": 2, "rows": found}
     page = render("results.md", dataset="fashion_mnist", rows=rows, ablations=[ablation], **content)
     page = page.replace("\N{NARROW NO-BREAK SPACE}", " ")
     for line in (
-        "| `cnn` | validation | 93.00 % | 93.36 % | +0.36 |  |  |",
-        "| `cnn` | test | 91.66 % | 93.36 % | +1.70 | 92.76 % to 93.96 % | 93.36 % ± 0.10 (5) |",
-        "| `lenet5_1998` | test | none | 88.38 % |  | 87.78 % to 88.98 % |  |",
-        "| `wide_dense` | test | none | 90.00 % |  | 89.40 % to 90.60 % | 90.00 % ± 0.10 (5) |",
-        "| without `warmup` | 92.50 % | 0.10 | -0.50 |",
+        "| `cnn` | validation | 93.00 % | 93.36 % | +0.36 |  | 93.36 % ± 0.10 (5) | yes, p below 0.001 |",
+        "| `cnn` | test | 91.66 % | 93.36 % | +1.70 | 92.76 % to 93.96 % | 93.36 % ± 0.10 (5) | no, p = 0.200 |",
+        "| `lenet5_1998` | test | none | 88.38 % |  | 87.78 % to 88.98 % |  |  |",
+        "| `wide_dense` | test | none | 90.00 % |  | 89.40 % to 90.60 % | 90.00 % ± 0.10 (5) | no, p = 0.200 |",
+        "| without `warmup` | 92.50 % | 0.10 | -0.50 | 0.031 |",
+        "| 18 | 600 | 12 | 99.88 % |",
+        "| `cnn` | 93.36 % | 92.36 % | 94.36 % |",
         "| Shirt | Coat | 7 |",
         "Left out: alexnet.",
         "| 5 epochs | `champion_small` | 44,426 | 2.32 TFLOP | 95.10 % | 95.10 % | 94.50 % to 95.70 % |  | 95.30 % |",

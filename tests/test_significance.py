@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import binom
+from scipy.stats import binom, permutation_test
 from sklearn.metrics import accuracy_score
 
-from fashion.judging.comparing import LEVEL, by_class, holm, mcnemar
+from fashion.judging.comparing import LEVEL, above, best, by_class, doubtful, holm, mcnemar, sign_flip
 
 labels = st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=60).map(lambda rows: np.array(rows).T)
 values = st.lists(st.floats(0, 1), min_size=1, max_size=12)
@@ -72,3 +72,44 @@ def test_classes_are_tested_each_on_its_own_images() -> None:
     assert np.array(list(tests.values())) == pytest.approx(
         np.array([[8, 0, 0, 1], [8, 8, 0, 3 * 2 / 2**8], [8, 0, 1, 1]])
     )
+
+
+def test_signs_by_hand() -> None:
+    """Six differences of one sign are as extreme as 2 of 64 choices of signs; one and two of another size, all four."""
+    assert sign_flip([0.1, 0.2, 0.3, 0.1, 0.2, 0.4]) == 2 / 64
+    assert sign_flip([-0.1, 0.3]) == 1.0
+    assert sign_flip([0.0, 0.0]) == 1.0
+
+
+@settings(deadline=None, derandomize=True)
+@given(st.lists(st.integers(-999, 999), min_size=2, max_size=8))
+def test_the_sign_flip_test_is_scipys(differences: list[int]) -> None:
+    """The p value is that of SciPy's exact permutation test of paired samples, and the other direction has the same."""
+    found = permutation_test((differences,), np.sum, permutation_type="samples", n_resamples=2**9)
+    assert sign_flip(differences) == pytest.approx(min(1.0, found.pvalue), abs=1e-9)
+    assert sign_flip([-one for one in differences]) == sign_flip(differences)
+
+
+def test_a_mean_above_a_figure_by_hand() -> None:
+    """Three values of mean 2 and deviation 1 have t = 2 sqrt 3 for the figure 0; equal values are above or not."""
+    t = 2 * 3**0.5
+    # Student's distribution with two degrees of freedom has this tail.
+    assert above([1, 2, 3], 0) == pytest.approx((1 - t / (2 + t**2) ** 0.5) / 2)
+    assert above([0.5, 0.5], 0.4) == 0
+    assert above([0.5, 0.5], 0.5) == 1
+
+
+def test_the_best_of_each_network_come_first() -> None:
+    """Of trainings of one network only the best on validation is listed, and equal accuracies keep the names' order."""
+    networks = {"a": {"x": 1}, "b": {"x": 2}, "c": {"x": 1}, "d": {"x": 3}}
+    assert best({"a": 0.8, "b": 0.9, "c": 0.85, "d": 0.9}, networks) == ["b", "d", "c"]
+
+
+def test_a_label_is_doubtful_if_all_judges_name_another() -> None:
+    """Five judges must agree on one other class; more predictions than five do not count, and four are too few."""
+    truth = np.array([0, 0, 0, 0])
+    judge, other = np.array([1, 0, 1, 2]), np.array([1, 0, 2, 2])
+    judges = [judge, judge, judge, judge, other]
+    assert doubtful(truth, judges).tolist() == [True, False, False, True]
+    assert doubtful(truth, [*judges, truth]).tolist() == [True, False, False, True]
+    assert not doubtful(truth, judges[:4]).any()

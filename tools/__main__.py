@@ -87,6 +87,20 @@ def export(
 
 
 @app.command()
+def card(
+    key: Key,
+    output: Annotated[Path | None, typer.Option(help="The file to write, instead of models/KEY.md.")] = None,
+) -> None:
+    """Write a model card: data, protocol, accuracies, calibration and limits of a trained network.
+
+    It is Markdown with the metadata that model hubs read. Example: python -m tools card lenet5
+    """
+    from tools.card import card
+
+    card(key, output)
+
+
+@app.command()
 def diff(
     base: Annotated[str | None, typer.Argument(help="A commit; by default the one where HEAD left main.")] = None,
 ) -> None:
@@ -98,6 +112,24 @@ def diff(
     from tools.diff import diff
 
     diff(base)
+
+
+@app.command()
+def compare(
+    file: Annotated[Path, typer.Argument(help="A label for each test image, or ten scores, as CSV or NumPy's .npy.")],
+    name: Annotated[str | None, typer.Option(help="What the table calls it, instead of the file's name.")] = None,
+    as_json: AsJson = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
+    page: Annotated[Path | None, typer.Option(help="A page to write, with pictures of the images that decide.")] = None,
+) -> None:
+    """Compare anyone's predicted labels of the test images with every committed network.
+
+    Labels are 0 to 9, in the order of the test images: one a line, or in a column called prediction. With ten columns
+    the largest counts. Example: python -m tools compare metrics/predictions/cnn.csv --page compared.html
+    """
+    from tools.compare import compare
+
+    compare(file, name, as_json, as_markdown, page)
 
 
 @app.command()
@@ -120,7 +152,7 @@ def verify(
 @app.command()
 def ablation(
     key: Key,
-    seeds: Annotated[int, typer.Option(min=2, help="The number of trainings of each, with seeds 0, 1, ...")] = 3,
+    seeds: Annotated[int, typer.Option(min=2, help="The number of trainings of each, with seeds 0, 1, ...")] = 6,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's epochs.")] = None,
 ) -> None:
     """Train a recipe, and the recipe without each of its ingredients; compare the validation accuracies.

@@ -11,6 +11,7 @@ from dvc.api import metrics_show
 
 from fashion.errors import FashionError
 from fashion.files import write_json
+from fashion.judging.comparing import sign_flip
 from fashion.running.commands import DVC, environment, output
 from fashion.settings.description import Augment, Train
 from fashion.settings.params import Params
@@ -47,7 +48,8 @@ def ablation(key: str, seeds: int, epochs: int | None) -> None:
                 _train(name, f"model={key}", f"seed={seed}", f"models.{key}.train.epochs={epochs}", *change)
             accuracies.append(metrics_show("metrics/report.json", rev=name)["validation_accuracy"])
         values = pd.Series(accuracies)
-        rows.append({"without": without, "accuracies": accuracies, "mean": values.mean(), "deviation": values.std()})
+        row = {"without": without, "accuracies": accuracies, "mean": values.mean(), "deviation": values.std()}
+        rows.append(row | {"p": sign_flip(values - rows[0]["accuracies"]) if rows else None})
     found = {"model": key, "training": params.describe(key).identity, "epochs": epochs, "seeds": seeds, "rows": rows}
     write_json(Path(f"metrics/ablation/{key}.json"), found)
     _show(rows)
@@ -92,6 +94,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
                 "validation accuracy": f"{row['mean']:.2%}",
                 "standard deviation": f"{100 * row['deviation']:.2f}",
                 "change": f"{100 * (row['mean'] - whole):+.2f}",
+                "p": "" if row["p"] is None else f"{row['p']:.3f}",
             }
             for row in rows
         ]

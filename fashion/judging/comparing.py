@@ -1,14 +1,17 @@
-"""Comparisons of networks on the same images: paired tests of two, and where several fail together."""
+"""Comparisons of networks: paired tests on the same images, tests over seeds, and where several fail together."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import product
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_1samp
 
 # The level of significance: a result with a smaller p value counts as more than noise.
 LEVEL = 0.05
+# The number of networks that must agree against a label.
+JUDGES = 5
 Labels = NDArray[np.int64]
 
 
@@ -47,6 +50,13 @@ def mcnemar(truth: Labels, before: Labels, after: Labels) -> Paired:
     return Paired(len(truth), fixed, broken, float(p))
 
 
+def of_labels(truth: Labels, predicted: Labels) -> dict[str, Any]:
+    """The accuracy of predicted labels, its 95 % Wilson interval, and the number of images."""
+    right = int((predicted == truth).sum())
+    interval = binomtest(right, len(truth)).proportion_ci(method="wilson")
+    return {"accuracy": right / len(truth), "interval": [interval.low, interval.high], "images": len(truth)}
+
+
 def by_class(truth: Labels, before: Labels, after: Labels) -> dict[int, Paired]:
     """The same test of each class's recall, with p values corrected by Holm's method for the number of classes."""
     classes = np.unique(truth)
@@ -63,6 +73,45 @@ def holm(values: Sequence[float]) -> list[float]:
     corrected = np.empty(len(values))
     corrected[order] = np.minimum(np.maximum.accumulate(steps), 1)
     return [float(p) for p in corrected]
+
+
+def sign_flip(differences: Sequence[float]) -> float:
+    """The two-sided p value of paired differences: the share of all choices of signs with at least as large a sum.
+
+    Exact: of n differences there are 2^n choices, so that p is at least 2 / 2^n (Fisher 1935, The design of
+    experiments, section 21).
+    """
+    values = np.asarray(differences)
+    signs = np.array([*product((1, -1), repeat=len(values))])
+    sums = np.abs(signs @ values)
+    # Sums in another order may differ in the last bit.
+    return float((sums >= abs(values.sum()) * (1 - 1e-9)).mean())
+
+
+def above(values: Sequence[float], figure: float) -> float:
+    """The one-sided p value of Student's t test that the mean of at least two values is above a figure."""
+    if len({*values}) == 1:
+        return float(values[0] <= figure)
+    return float(ttest_1samp(values, figure, alternative="greater").pvalue)
+
+
+def best(validation: Mapping[str, float], networks: Mapping[str, object]) -> list[str]:
+    """Names by validation accuracy, the best first, one for each of the networks: test images choose nothing."""
+    ranked = sorted(validation, key=lambda name: (-validation[name], name))
+    # Of those of one network the last to be entered stays.
+    first = {str(networks[name]): name for name in reversed(ranked)}
+    return [name for name in ranked if name in first.values()]
+
+
+def doubtful(truth: Labels, predictions: Sequence[Labels]) -> NDArray[np.bool_]:
+    """Whether an image's label is doubtful: the first JUDGES predictions agree on another one.
+
+    None is if there are fewer predictions than that.
+    """
+    if len(predictions) < JUDGES:
+        return np.zeros(len(truth), bool)
+    judges = np.stack(predictions[:JUDGES])
+    return np.asarray((judges == judges[0]).all(0) & (judges[0] != truth))
 
 
 def agreement(truth: Labels, predictions: Labels) -> dict[str, Any]:

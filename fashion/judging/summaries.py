@@ -9,8 +9,24 @@ from fashion.judging.evaluated import Count, Interval
 from fashion.settings.description import Fraction
 
 
+class Seeds(TypedDict):
+    """The accuracies of an architecture's repeats on one part of the data.
+
+    p: of the test that their mean is above the published accuracy; None if none is published.
+    """
+
+    seeds: Count
+    mean: Fraction
+    deviation: float
+    p: Fraction | None
+
+
 class Ranked(TypedDict):
-    """A row of the leaderboard."""
+    """A row of the leaderboard.
+
+    distinct_accuracy: on the test images without near-duplicates. clear_accuracy: on those without a doubtful label.
+    repeats: by part of the data; empty if there are fewer than two.
+    """
 
     model: str
     split: str
@@ -21,19 +37,24 @@ class Ranked(TypedDict):
     test_accuracy: Fraction
     test_interval: Interval
     test_images: Count
+    distinct_accuracy: Fraction
+    clear_accuracy: Fraction
     published: dict[str, Fraction]
-    repeats: dict[str, float]
+    repeats: dict[str, Seeds]
     level_with: list[str]
 
 
 class Ingredient(TypedDict):
-    """A recipe without one ingredient, or whole: validation accuracies of several seeds."""
+    """A recipe without one ingredient, or whole: validation accuracies of several seeds.
+
+    p: of the test that the accuracies differ from those of the whole recipe under the same seeds; None for that itself.
+    """
 
     without: str
     accuracies: list[Fraction]
     mean: Fraction
-    # One seed has no standard deviation.
-    deviation: float | None
+    deviation: float
+    p: Fraction | None
 
 
 class Ablation(TypedDict):

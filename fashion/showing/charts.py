@@ -28,21 +28,21 @@ OURS, THEIRS = "#0072B2", "#D55E00"
 
 def samples(images: Images, labels: NDArray[np.int64], classes: Sequence[str], columns: int = 20) -> bytes:
     """The first images of each class, up to three rows, next to the class's name, as PNG."""
-    side, text, gap = images.shape[1], 120, 8
+    (tall, wide), text, gap = images.shape[1:], 120, 8
     chosen = [images[labels == number][: 3 * columns] for number in range(len(classes))]
     rows = [max(1, -(-len(tiles) // columns)) for tiles in chosen]
     # A figure's height must be positive, even without classes.
-    width, height = text + columns * side + gap, max(gap, sum(rows) * side + len(rows) * gap)
+    width, height = text + columns * wide + gap, max(gap, sum(rows) * tall + len(rows) * gap)
     figure = Figure(figsize=(width / DPI, height / DPI), dpi=DPI)
     bottom = height
     for name, tiles, count in zip(classes, chosen, rows, strict=True):
-        shown = np.zeros((count * columns, side, side), np.uint8)
+        shown = np.zeros((count * columns, tall, wide), np.uint8)
         shown[: len(tiles)] = tiles
-        grid = shown.reshape(count, columns, side, side).swapaxes(1, 2).reshape(count * side, columns * side)
-        bottom -= count * side + gap
+        grid = shown.reshape(count, columns, tall, wide).swapaxes(1, 2).reshape(count * tall, columns * wide)
+        bottom -= count * tall + gap
         # Pixel for pixel, without resampling.
         figure.figimage(grid, text, bottom + gap // 2, cmap="gray_r", vmin=0, vmax=255, origin="upper")
-        middle = bottom + (count * side + gap) / 2
+        middle = bottom + (count * tall + gap) / 2
         figure.text((text - 2 * gap) / width, middle / height, name, ha="right", va="center")
     return _png(figure)
 

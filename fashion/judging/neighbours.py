@@ -1,0 +1,83 @@
+"""The training image that is most like each test image: near-duplicates make a test easier than it looks."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from fashion.errors import FashionError
+from fashion.files import read_csv
+from fashion.judging.evaluated import Labels
+
+TABLE = Path("metrics/neighbours.csv")
+# image, neighbour: indices of a test and a training image. mirrored (0 or 1), down, right (pixels): what was done to
+# the test image. distance: the root mean square of the differences of the pixels, which are 0 to 255.
+COLUMNS = {
+    "image": "int64",
+    "label": "int64",
+    "neighbour": "int64",
+    "neighbour_label": "int64",
+    "mirrored": "int64",
+    "down": "int64",
+    "right": "int64",
+    "distance": "float64",
+}
+# Up to this distance a pair counts as near-duplicates: most of them look like two photos of the same piece.
+NEAR = 18.0
+# Test images that are compared at once, so that their distances take 60 MB.
+BLOCK = 250
+# Images for each view whose distances are computed again, exactly.
+CANDIDATES = 2
+Images = NDArray[np.uint8]
+Found = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+
+
+def nearest(images: Images, others: Images) -> Iterator[Found]:
+    """For each block of images: the index of the nearest of the others, the view, and the sum of squared differences.
+
+    images, others: uint8 (n, 28, 28) and (m, 28, 28). The view is the number of one of the `views` of the image. Of
+    others that are equally near, the one of the first view counts, then the first one.
+    """
+    exact = torch.tensor(others).flatten(1).int()
+    flat = exact.float()
+    squares = flat.square().sum(1)
+    for start in range(0, len(images), BLOCK):
+        block = views(torch.tensor(images[start : start + BLOCK]))
+        # Rounded distances, less what all have in common: they take a tenth of the time of whole numbers.
+        rough = (squares - 2 * view.float() @ flat.T for view in block)
+        candidates = torch.stack([row.topk(CANDIDATES, largest=False).indices.sort()[0] for row in rough], 1)
+        differences = block.movedim(0, 1)[:, :, None].int() - exact[candidates]
+        sums = differences.square().sum(3).flatten(1).numpy()
+        best = sums.argmin(1)
+        rows = np.arange(len(best))
+        yield candidates.flatten(1).numpy()[rows, best], best // CANDIDATES, sums[rows, best]
+
+
+def views(images: Tensor) -> Tensor:
+    """The 18 views of uint8 images (n, 28, 28), flat: (18, n, 784).
+
+    First the images moved by up to one pixel each way, row by row from up and left to down and right, then their mirror
+    images.
+    """
+    both = functional.pad(torch.stack([images, images.flip(2)]), (1, 1, 1, 1))
+    side = images.shape[1]
+    moved = [both[:, :, row : row + side, column : column + side] for row in (2, 1, 0) for column in (2, 1, 0)]
+    return torch.stack(moved, 1).flatten(0, 1).flatten(2)
+
+
+def read_neighbours(truth: Labels) -> pd.DataFrame:
+    """The neighbour of each test image, in the columns of COLUMNS; truth: the true labels of the test images."""
+    table = read_csv(TABLE, COLUMNS)
+    if not np.array_equal(table["label"], truth):
+        raise FashionError(f"{TABLE} is of other test images: run dvc repro models/dvc.yaml:neighbours.")
+    return table
+
+
+def read_near(truth: Labels) -> NDArray[np.bool_]:
+    """Whether each test image is a near-duplicate of a training image."""
+    return (read_neighbours(truth)["distance"] <= NEAR).to_numpy()

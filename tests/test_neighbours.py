@@ -1,0 +1,71 @@
+"""Near-duplicates: the nearest training image of each test image, checked against a search of every pair."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from fashion.data.reading import Part
+from fashion.errors import FashionError
+from fashion.files import write_csv
+from fashion.judging.neighbours import NEAR, TABLE, nearest, read_near, views
+from stages import neighbours as stage
+
+RNG = np.random.default_rng(0)
+
+
+def images(count: int) -> np.ndarray:
+    """Random images, uint8 (count, 28, 28), with an empty border as in the data set."""
+    return np.pad(RNG.integers(0, 256, (count, 24, 24), dtype=np.uint8), ((0, 0), (2, 2), (2, 2)))
+
+
+def test_views_are_moved_and_mirrored() -> None:
+    """View 0 is moved up and left, view 4 not at all, view 8 down and right, and view 13 is the mirror image."""
+    image = images(1)
+    found = views(torch.tensor(image))[:, 0].numpy().reshape(18, 28, 28)
+    assert (found[4] == image[0]).all()
+    assert (found[0][:-1, :-1] == image[0][1:, 1:]).all()
+    assert (found[8][1:, 1:] == image[0][:-1, :-1]).all()
+    assert (found[13] == image[0][:, ::-1]).all()
+
+
+def test_the_nearest_image_is_found() -> None:
+    """For images of several blocks the neighbour and its distance are those of a search through all pairs and views."""
+    some, others = images(260), images(40)
+    found = [np.concatenate(arrays) for arrays in zip(*nearest(some, others), strict=True)]
+    every = views(torch.tensor(some)).long().movedim(0, 1).numpy()
+    flat = others.reshape(40, -1).astype(np.int64)
+    for number, (other, view, total) in enumerate(zip(*found, strict=True)):
+        sums = ((every[number][:, None] - flat) ** 2).sum(2)
+        assert total == sums.min()
+        assert (view, other) == np.unravel_index(sums.argmin(), sums.shape)
+
+
+def test_duplicates_have_distance_zero(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The stage finds a moved mirror image of a training image, with what was done to it, and draws the pairs."""
+    monkeypatch.chdir(tmp_path)
+    train = Part(images(30), np.arange(30) % 10)
+    copies = np.roll(train.images[:5, :, ::-1], (1, -1), axis=(1, 2))
+    test = Part(np.concatenate([copies, images(20)]), np.arange(25) % 10)
+    monkeypatch.setattr(stage, "read_part", lambda _, part: {"train": train, "test": test}[part])
+    stage.neighbours()
+    first = TABLE.read_text().splitlines()[:6]
+    # Mirrored, what was moved left must be moved left again.
+    assert first == [
+        "image,label,neighbour,neighbour_label,mirrored,down,right,distance",
+        *(f"{number},{number},{number},{number},1,-1,-1,0.0" for number in range(5)),
+    ]
+    assert read_near(test.labels).tolist() == [True] * 5 + [False] * 20
+    assert Path("docs/neighbours.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(FashionError, match=r"neighbours.csv is of other test images: run dvc repro"):
+        read_near(test.labels[::-1].copy())
+
+
+def test_the_threshold_is_inclusive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A distance of exactly the threshold counts as near, a larger one does not."""
+    monkeypatch.chdir(tmp_path)
+    row = {"image": 0, "label": 3, "neighbour": 0, "neighbour_label": 3, "mirrored": 0, "down": 0, "right": 0}
+    write_csv(TABLE, pd.DataFrame([row | {"distance": NEAR}, row | {"distance": NEAR + 0.0001}]))
+    assert read_near(np.array([3, 3])).tolist() == [True, False]

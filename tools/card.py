@@ -1,0 +1,37 @@
+"""Tool card: a model card in the format that model hubs read."""
+
+from pathlib import Path
+
+import typer
+
+from fashion.errors import FashionError, printable
+from fashion.files import read_json, write_text
+from fashion.judging.evaluated import read_scores
+from fashion.judging.summaries import Ranked
+from fashion.networks.weights import load
+from fashion.settings.params import Params
+from fashion.showing.pages import render
+from fashion.using.loading import trained
+
+
+def card(key: str, output: Path | None) -> None:
+    """Write the card of a trained network, from its weights' description and its committed metrics."""
+    weights, path = trained(key), output or Path(f"models/{key}.md")
+    _, description, header = load(weights)
+    scores = read_scores(key, description.identity)
+    board = read_json(Path("metrics/leaderboard.json"), dict[str, Ranked])
+    if not scores or key not in board:
+        raise FashionError(
+            f"metrics has no scores of {weights}: dvc repro models/dvc.yaml:evaluate@{key}, then "
+            "dvc repro --single-item models/dvc.yaml:leaderboard makes them."
+        )
+    page = render(
+        "card.md",
+        description=description,
+        header=header,
+        scores=scores,
+        row=board[key],
+        source=Params.load().published.get(key),
+    )
+    write_text(path, page)
+    typer.echo(printable(str(path)))

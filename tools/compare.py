@@ -1,0 +1,171 @@
+"""Tool compare: anyone's predicted labels of the test images against every committed network."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from fashion.data.datasets import DATASETS, FILES
+from fashion.data.reading import read_idx
+from fashion.errors import FashionError, printable
+from fashion.files import read_json, write_text
+from fashion.judging.comparing import LEVEL, Paired, best, by_class, doubtful, holm, mcnemar, of_labels
+from fashion.judging.evaluated import Labels, read_all_predictions
+from fashion.judging.neighbours import read_near
+from fashion.judging.summaries import Ranked
+from fashion.settings.params import Params
+from fashion.showing import charts, markdown
+from fashion.showing.pages import render
+from fashion.showing.tables import show
+from fashion.using.labels import read_labels
+from fashion.using.loading import made_by
+
+# The number of images of each kind that the page shows.
+SHOWN = 20
+
+
+def compare(file: Path, name: str | None, as_json: bool, as_markdown: bool, page: Path | None) -> None:
+    """Print the comparison, and write the page."""
+    params = Params.load()
+    classes = DATASETS[params.data.dataset].classes
+    board = read_json(Path("metrics/leaderboard.json"), dict[str, Ranked])
+    truth, predicted = read_all_predictions([*board])
+    labels = read_labels(file, truth)
+    counted = _parts(params, board, truth, predicted)
+    parts = {part: of_labels(truth[kept], labels[kept]) for part, kept in counted.items()}
+    tests = [mcnemar(truth, theirs, labels) for theirs in predicted.values()]
+    corrected = [test._replace(p=p) for test, p in zip(tests, holm([test.p for test in tests]), strict=True)]
+    rows = [
+        _row(model, of_labels(truth, theirs)["accuracy"], test, by_class(truth, theirs, labels), classes)
+        for (model, theirs), test in zip(predicted.items(), corrected, strict=True)
+    ]
+    found = {"name": printable(name or file.stem), "parts": parts, "rows": rows, "verdict": _verdict(rows)}
+    if page:
+        write_text(page, _page(found, truth, predicted, labels, classes))
+    if as_json:
+        images = {model: _decided(truth, theirs, labels) for model, theirs in predicted.items()}
+        typer.echo(json.dumps(found | {"images": images}, indent=2))
+    elif as_markdown:
+        typer.echo(_markdown(found))
+    else:
+        typer.echo(f"{found['name']}: {found['verdict']}\n")
+        show([{"test images": part, **_share(scores)} for part, scores in parts.items()])
+        typer.echo()
+        show([_cells(row) for row in rows])
+
+
+def _parts(
+    params: Params, board: Mapping[str, Ranked], truth: Labels, predicted: Mapping[str, Labels]
+) -> dict[str, NDArray[np.bool_]]:
+    """The test images that count: all, those without a near-duplicate, those whose label is not doubtful."""
+    layers = {key: row.layers for key, row in params.models.items()}
+    judges = best({key: row["validation_accuracy"] for key, row in board.items() if key in layers}, layers)
+    return {
+        "all": np.ones(len(truth), bool),
+        "without near-duplicates": ~read_near(truth),
+        "without doubtful labels": ~doubtful(truth, [predicted[key] for key in judges]),
+    }
+
+
+def _row(
+    model: str, accuracy: float, test: Paired, of_classes: Mapping[int, Paired], classes: Sequence[str]
+) -> dict[str, Any]:
+    """The paired tests against one network; a class is gained or lost if its recall differs by more than noise."""
+    differ = {classes[one]: paired.gain for one, paired in of_classes.items() if paired.p < LEVEL}
+    return {
+        "model": model,
+        "accuracy": accuracy,
+        "gain": test.gain,
+        "fixed": test.fixed,
+        "broken": test.broken,
+        "p": test.p,
+        "gained": [name for name, gain in differ.items() if gain > 0],
+        "lost": [name for name, gain in differ.items() if gain < 0],
+    }
+
+
+def _verdict(rows: Sequence[Mapping[str, Any]]) -> str:
+    """How many networks are significantly better or worse, in a sentence."""
+    clear = [row["gain"] for row in rows if row["p"] < LEVEL]
+    better, worse = sum(gain > 0 for gain in clear), sum(gain < 0 for gain in clear)
+    return (
+        f"better than {better} of {len(rows)} networks, worse than {worse}, and not significantly different from "
+        f"{len(rows) - len(clear)} (McNemar's tests at {LEVEL:.0%}, Holm-corrected)"
+    )
+
+
+def _share(scores: Mapping[str, Any]) -> dict[str, str | int]:
+    low, high = scores["interval"]
+    interval = f"{low:.2%} to {high:.2%}"
+    return {"images": scores["images"], "accuracy": f"{scores['accuracy']:.2%}", "95 % interval": interval}
+
+
+def _cells(row: Mapping[str, Any]) -> dict[str, str | int]:
+    """A row as text."""
+    return {
+        "network": row["model"],
+        "accuracy": f"{row['accuracy']:.2%}",
+        "points": f"{100 * row['gain']:+.2f}",
+        "fixed": row["fixed"],
+        "broken": row["broken"],
+        "p": f"{row['p']:.3f}",
+        "classes gained": ", ".join(row["gained"]),
+        "classes lost": ", ".join(row["lost"]),
+    }
+
+
+def _markdown(found: Mapping[str, Any]) -> str:
+    parts = [{"test images": part, **_share(scores)} for part, scores in found["parts"].items()]
+    tables = [
+        markdown.table([*rows[0]], [[*map(str, row.values())] for row in rows], right=range(1, 6))
+        for rows in (parts, [_cells(row) for row in found["rows"]])
+    ]
+    return "\n\n".join([f"### {found['name'].replace('|', ' ')}", f"It is {found['verdict']}.", *tables])
+
+
+def _decided(truth: Labels, theirs: Labels, labels: Labels) -> dict[str, list[int]]:
+    """The test images that only the file gets right, and those that only the network gets right."""
+    right, was = labels == truth, theirs == truth
+    return {"fixed": np.flatnonzero(right & ~was).tolist(), "broken": np.flatnonzero(was & ~right).tolist()}
+
+
+def _page(
+    found: Mapping[str, Any],
+    truth: Labels,
+    predicted: Mapping[str, Labels],
+    labels: Labels,
+    classes: Sequence[str],
+) -> str:
+    with made_by("download"):
+        images = read_idx(Path("data/raw", FILES["test"][0]), 3)
+    if len(images) != len(truth):
+        raise FashionError("data/raw has other test images than the predictions are of: run dvc repro models/dvc.yaml.")
+    right = np.stack([theirs == truth for theirs in predicted.values()]).sum(0)
+    mine = labels == truth
+    # First those on which the file differs from the most networks.
+    won = [int(i) for i in np.argsort(right, kind="stable") if mine[i] and right[i] < len(predicted)]
+    lost = [int(i) for i in np.argsort(-right, kind="stable") if not mine[i] and right[i]]
+    return render(
+        "compare.html",
+        **found,
+        networks=len(predicted),
+        level=LEVEL,
+        won=[_tile(images, i, truth, labels, int(right[i]), classes) for i in won[:SHOWN]],
+        lost=[_tile(images, i, truth, labels, int(right[i]), classes) for i in lost[:SHOWN]],
+    )
+
+
+def _tile(
+    images: NDArray[np.uint8], index: int, truth: Labels, labels: Labels, right: int, classes: Sequence[str]
+) -> dict[str, Any]:
+    return {
+        "index": index,
+        "image": charts.sheet(255 - images[[index]], 1),
+        "truth": classes[truth[index]],
+        "prediction": classes[labels[index]],
+        "right": right,
+    }
