@@ -3,11 +3,13 @@
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 from dvc.utils.serialize import modify_yaml
+from ruamel.yaml import YAML
 
 from benchmarks import tables
 from benchmarks.__main__ import app as benchmarks
@@ -18,7 +20,7 @@ from tools.__main__ import app as tools
 
 PAGES = {path.name: path for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted(ROOT.glob("docs/*.md"))]}
 # The pages whose commands run below. Those of trouble.md run in tests/test_stress.py, after the failures they fix.
-RUN = ["change-and-compare.md", "how-it-works.md", "predict.md", "reproduce.md", "share.md"]
+RUN = ["change-and-compare.md", "compare.md", "how-it-works.md", "predict.md", "reproduce.md", "share.md"]
 
 
 def anchors(text: str) -> set[str]:
@@ -50,6 +52,15 @@ def test_generated_tables_are_current(name: str, monkeypatch: pytest.MonkeyPatch
     monkeypatch.chdir(ROOT)
     text = PAGES[name].read_text()
     assert tables.filled(text) == text
+
+
+def test_the_citation_is_of_this_version() -> None:
+    """CITATION.cff states the version and the licence of pyproject.toml."""
+    citation = YAML(typ="safe").load(ROOT / "CITATION.cff")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert (citation["version"], citation["license"]) == (project["version"], project["license"])
+    assert citation["cff-version"] == "1.2.0"
+    assert citation["authors"]
 
 
 def test_every_architecture_is_in_the_readme(params: Params) -> None:

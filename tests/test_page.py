@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from fashion.settings.description import Split
 from fashion.showing.pages import percent, render, short
 from tests.conftest import ROOT
 
@@ -106,6 +107,8 @@ def test_results_are_shown_next_to_published_ones() -> None:
     missed = {"images": 10_000, "missed": 9, "unanimous": 8, "expected": 0.5, "vote": 0.94, "kinds": kinds}
     content: dict[str, Any] = {"overlap": 0, "best": list(rows), "missed": missed, "picture": "missed.png"}
     content |= {"published": [key for key in rows if key != "champion_small"], "left_out": "Left out: alexnet."}
+    content |= {"splits": {"half": Split(train=30_000, validation=5_000, seed=0)}, "seed": 3}
+    content |= {"trainings": 2, "flops": 2 * 10**15}
     content |= {"neighbours": neighbours, "near": 18.0, "judges": 5, "level": 0.05}
     content |= {"classes": [("5 epochs", "champion_small")], "mirrored": {"champion_small": 0.953}}
     ablation = {"model": "cnn", "epochs": 3, "seeds": 2, "rows": found}
@@ -118,6 +121,8 @@ def test_results_are_shown_next_to_published_ones() -> None:
         "| `wide_dense` | test | none | 90.00 % |  | 89.40 % to 90.60 % | 90.00 % ± 0.10 (5) | no, p = 0.200 |",
         "| without `warmup` | 92.50 % | 0.10 | -0.50 | 0.031 |",
         "| 18 | 600 | 12 | 99.88 % |",
+        "- Splits: `half` (30,000 and 5,000): training and validation images, stratified, drawn once",
+        "- Compute: 2 trainings, 2 PFLOP. [The README](../README.md) has the processor and the time of each.",
         "| `cnn` | 93.36 % | 92.36 % | 94.36 % |",
         "| Shirt | Coat | 7 |",
         "Left out: alexnet.",

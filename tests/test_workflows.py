@@ -77,12 +77,13 @@ def test_steps_are_good_shell(text: str) -> None:
 
 def test_each_job_has_the_least_permissions() -> None:
     """Workflows have no permissions by default, and the job that may comment runs no code of a pull request."""
-    assert [workflow["permissions"] for workflow in WORKFLOWS.values()] == [{}, {}]
+    assert all(workflow["permissions"] == {} for workflow in WORKFLOWS.values())
     assert {name: job["permissions"] for name, job in JOBS.items()} == {
         "ci/test": {"contents": "read"},
         "ci/results": {"contents": "read"},
         "ci/comment": {"actions": "read", "pull-requests": "write"},
         "train/train": {"contents": "write"},
+        "release/release": {"contents": "write", "id-token": "write", "attestations": "write"},
     }
     assert not re.search(r"checkout|python|dvc|make|\./|\.ci", json.dumps(JOBS["ci/comment"]["steps"]))
 
@@ -101,6 +102,19 @@ def test_actions_are_pinned() -> None:
     for path in FILES.values():
         for use in re.findall(r"uses: (.*)", path.read_text()):
             assert re.fullmatch(r"actions/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+", use)
+
+
+@pytest.mark.dvc
+def test_a_release_has_weights_with_their_sums(clone: Workspace) -> None:
+    """A tag makes a release with the chosen architecture's weights, ONNX file and card, and sums that match."""
+    assert WORKFLOWS["release"]["on"] == {"push": {"tags": ["v*"]}}
+    steps = [one["run"] for one in JOBS["release/release"]["steps"] if "run" in one]
+    assert [re.split("[ =]", text)[0] for text in steps] == ["make", "echo", "dvc", "dvc", "model", "gh"]
+    for text in steps[2:5]:
+        play(clone, text)
+    files = sorted(path.name for path in (clone.folder / "release").iterdir())
+    assert files == ["SHA256SUMS", "lenet5.md", "lenet5.onnx", "lenet5.safetensors"]
+    assert clone.run("sh", "-c", "cd release && sha256sum --check --strict SHA256SUMS").count(": OK") == 3
 
 
 @pytest.mark.dvc

@@ -1,0 +1,71 @@
+"""python -m tools card: a model card with the figures of the metrics."""
+
+import json
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.conftest import ROOT, Tool, Workspace
+
+REPEATS = "repeats:\n  lenet5-1: {model: lenet5, seed: 1}\n  lenet5-2: {model: lenet5, seed: 2}"
+
+
+@pytest.fixture(scope="module")
+def evaluated(tmp_path_factory: pytest.TempPathFactory, checkout: Workspace) -> Workspace:
+    """The project with lenet5 and two repeats trained and ranked on `digits`."""
+    workspace = checkout.copy(tmp_path_factory.mktemp("evaluated") / "project")
+    workspace.keep("lenet5")
+    workspace.small(epochs=1)
+    workspace.replace("params.yaml", "repeats: {}", REPEATS)
+    workspace.commit()
+    workspace.run("dvc", "repro", "--all-pipelines")
+    return workspace
+
+
+@pytest.mark.dvc
+def test_a_card_has_the_figures_of_the_metrics(evaluated: Workspace) -> None:
+    """The metadata that hubs read and the text have the accuracy, its interval, the seeds and the recipe."""
+    evaluated.run("python", "-m", "tools", "card", "lenet5")
+    text = (evaluated.folder / "models/lenet5.md").read_text()
+    _, head, body = text.split("---\n", 2)
+    metadata = YAML(typ="safe").load(head)
+    scores, row = evaluated.json("metrics/evaluate/lenet5.json"), evaluated.json("metrics/leaderboard.json")["lenet5"]
+    (result,) = metadata["model-index"][0]["results"]
+    assert {metric["type"]: metric["value"] for metric in result["metrics"]} == {
+        "accuracy": scores["test"]["accuracy"],
+        "f1": scores["test"]["macro_f1"],
+    }
+    assert metadata["license"] == "mit"
+    body = body.replace("\N{NARROW NO-BREAK SPACE}", " ")
+    seeds = row["repeats"]["test"]
+    for value in (scores["test"]["accuracy"], *scores["test"]["interval"], row["distinct_accuracy"], seeds["mean"]):
+        assert f"{value:.2%}".replace("%", " %") in body
+    assert "44,426 trainable parameters" in body
+    assert "Under 2 further seeds" in body
+    assert "learning rate 0.1, weight decay 0.0002, cosine schedule. Seed 0." in body
+    assert "one of ten classes:\n0, 1, 2, 3, 4, 5, 6, 7, 8, 9." in body
+
+
+@pytest.mark.dvc
+def test_a_card_of_other_weights_is_refused(evaluated: Workspace, tmp_path: Path) -> None:
+    """Without scores of these very weights there is no card, and the message names the stages that make them."""
+    workspace = evaluated.copy(tmp_path / "project")
+    path = workspace.folder / "metrics/evaluate/lenet5.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"training": "another"}))
+    (workspace.folder / "models/lenet5.md").unlink(missing_ok=True)
+    output = workspace.run("python", "-m", "tools", "card", "lenet5", fails=True)
+    expected = (
+        "error: metrics has no scores of models/lenet5.safetensors: dvc repro models/dvc.yaml:evaluate@lenet5, then"
+    )
+    assert output.startswith(expected)
+    assert not (workspace.folder / "models/lenet5.md").exists()
+
+
+def test_a_card_needs_weights(tool: Tool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without weights the message says how to get them."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
+    code, _, errors = tool("card", "lenet5")
+    expected = "error: models/lenet5.safetensors is not here: dvc repro models/dvc.yaml:train@lenet5 trains it"
+    assert (code, errors[: len(expected)]) == (1, expected)

@@ -1,0 +1,168 @@
+"""python -m tools compare: anyone's predicted labels against every committed network."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import accuracy_score
+
+from fashion.data.reading import idx_bytes
+from fashion.errors import FashionError
+from fashion.files import write_bytes, write_csv, write_json
+from fashion.judging.comparing import mcnemar
+from fashion.judging.neighbours import COLUMNS, TABLE
+from fashion.using.labels import read_labels
+from tests.conftest import ROOT, Tool
+
+RNG = np.random.default_rng(0)
+TRUTH = np.arange(1000) % 10
+# Six networks of different layers; five are right on the first 700 images, and agree on image 999.
+KEYS = ["lenet5", "alexnet", "cnn", "fcnn", "convnet", "wide_dense"]
+WRONG = (TRUTH + 1) % 10
+FIRST = np.arange(1000) < 700
+NETWORKS = {key: np.where(FIRST | (RNG.random(1000) < 0.4), TRUTH, WRONG) for key in KEYS}
+MINE = np.where(RNG.random(1000) < 0.9, TRUTH, (TRUTH + 2) % 10)
+
+
+@pytest.fixture(autouse=True)
+def committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with the files of six evaluated networks, and ten near-duplicates."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
+    rows = {}
+    for key, labels in NETWORKS.items():
+        write_csv(Path(f"metrics/predictions/{key}.csv"), pd.DataFrame({"truth": TRUTH, "prediction": labels}))
+        accuracy = accuracy_score(TRUTH, labels)
+        numbers = dict.fromkeys(("train_accuracy", "validation_accuracy", "test_accuracy"), accuracy)
+        numbers |= {"distinct_accuracy": accuracy, "clear_accuracy": accuracy}
+        sizes = {"parameters": 1, "training_flops": 1, "test_images": 1000, "test_interval": [0.0, 1.0]}
+        rows[key] = {"model": key, "split": "x", **sizes, **numbers, "published": {}, "repeats": {}, "level_with": []}
+    write_json(Path("metrics/leaderboard.json"), rows)
+    distance = np.where(np.arange(1000) < 10, 5.0, 50.0)
+    table = pd.DataFrame(0, index=range(1000), columns=[*COLUMNS]).assign(label=TRUTH, distance=distance)
+    write_csv(TABLE, table)
+    write_bytes(Path("data/raw/t10k-images-idx3-ubyte"), idx_bytes(RNG.integers(0, 256, (1000, 28, 28), np.uint8)))
+
+
+def written(name: str, labels: Any, header: str = "") -> Path:
+    """A file with one label a line."""
+    path = Path(name)
+    path.write_text(header + "".join(f"{label}\n" for label in labels))
+    return path
+
+
+def probabilities(labels: Any) -> Any:
+    """Scores whose largest is that of the label."""
+    return RNG.random((len(labels), 10)) + 2 * np.eye(10)[labels]
+
+
+def test_every_form_of_a_file_gives_the_same_labels() -> None:
+    """One label a line, a column called prediction, ten scores, as CSV or as an array: all give the same labels."""
+    np.save("labels.npy", MINE)
+    np.save("scores.npy", probabilities(MINE))
+    pd.DataFrame({"truth": TRUTH, "prediction": MINE}).to_csv("table.csv", index=False)
+    pd.DataFrame({"id": range(1000), "prediction": MINE}).to_csv("numbered.csv", index=False)
+    pd.DataFrame(probabilities(MINE)).to_csv("scores.csv", index=False, header=False)
+    pd.DataFrame(probabilities(MINE), columns=list("abcdefghij")).to_csv("named.csv", index=False)
+    written("plain.txt", MINE)
+    written("headed.csv", MINE, "label\n")
+    files = [*Path().glob("*.csv"), *Path().glob("*.npy"), *Path().glob("*.txt")]
+    assert len(files) == 8
+    for path in files:
+        assert (read_labels(path, TRUTH) == MINE).all(), path
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (MINE[:-1], "has 999 x 1 values, and there are 1,000 test images: expected labels from 0 to 9, or a score for"),
+        (MINE + 1, "has the label 10 for image [0-9]+: expected labels from 0 to 9"),
+        (MINE + 0.5, r"has the label [0-9]\.5 for image 0: expected"),
+        ([*MINE[:-1], "Shirt"], "line 1000, has 'Shirt', not a number: expected labels"),
+        (
+            np.sort(MINE),
+            "has 1[0-9]\\.[0-9]% right labels, as many as by chance: expected a label for each test image, in",
+        ),
+        ([], "is not a CSV file"),
+        ([f"{label},1" for label in MINE], "has 1,000 x 2 values"),
+        (["nan", *MINE[1:]], "has 999 x 1 values"),
+        (["inf", *MINE[1:]], "has values that are NaN or infinite"),
+    ],
+)
+def test_a_damaged_file_is_reported(tool: Tool, labels: Any, message: str) -> None:
+    """Wrong length, labels, order or content end with one sentence that says what was found and what was expected."""
+    code, output, errors = tool("compare", str(written("mine.csv", labels)))
+    assert (code, output) == (1, "")
+    assert re.search(f"^error: mine.csv,? {message}", errors)
+
+
+def test_other_files_are_reported() -> None:
+    """A table of other test images, an array of text and no array at all are reported, and so is a missing file."""
+    pd.DataFrame({"truth": TRUTH[::-1], "prediction": MINE[::-1]}).to_csv("other.csv", index=False)
+    np.save("text.npy", np.array(["a", "b"]))
+    Path("none.npy").write_bytes(b"no array")
+    Path("none.csv").write_bytes(b"\xff\xfe\0")
+    for name, message in (
+        ("other.csv", "has other true labels than the test images, or in another order"),
+        ("text.npy", "is not an array of numbers"),
+        ("none.npy", "is not an array of numbers"),
+        ("none.csv", "is not a CSV file"),
+    ):
+        with pytest.raises(FashionError, match=rf"^{name} {message}"):
+            read_labels(Path(name), TRUTH)
+
+
+def test_figures_are_those_of_the_tests(tool: Tool) -> None:
+    """JSON has the paired test against each network, Holm-corrected, and the indices of the images that decide."""
+    code, output, _ = tool("compare", str(written("mine.csv", MINE)), "--json", "--name", "Mine")
+    found = json.loads(output)
+    assert (code, found["name"]) == (0, "Mine")
+    assert found["parts"]["all"]["accuracy"] == accuracy_score(TRUTH, MINE)
+    assert found["parts"]["without near-duplicates"]["images"] == 990
+    judged = np.stack([*NETWORKS.values()])
+    for row in found["rows"]:
+        test = mcnemar(TRUTH, NETWORKS[row["model"]], MINE)
+        assert (row["fixed"], row["broken"]) == (test.fixed, test.broken)
+        assert test.p <= row["p"] <= min(1, test.p * len(NETWORKS)) + 1e-12
+        images = found["images"][row["model"]]
+        assert (len(images["fixed"]), len(images["broken"])) == (test.fixed, test.broken)
+        assert all(MINE[i] == TRUTH[i] != NETWORKS[row["model"]][i] for i in images["fixed"])
+    doubtful = 1000 - found["parts"]["without doubtful labels"]["images"]
+    # Five of the six judge: at least as many labels are doubtful as those that all six get wrong.
+    assert 0 < (judged != TRUTH).all(0).sum() <= doubtful < (judged != TRUTH).any(0).sum()
+
+
+def test_a_gained_class_is_named(tool: Tool) -> None:
+    """A file that is right wherever cnn is, and on all trousers, gains the class of trousers and no other."""
+    labels = np.where(TRUTH == 1, 1, NETWORKS["cnn"])
+    _, output, _ = tool("compare", str(written("mine.csv", labels)), "--json")
+    row = next(row for row in json.loads(output)["rows"] if row["model"] == "cnn")
+    assert (row["gained"], row["lost"], row["broken"]) == (["Trouser"], [], 0)
+    assert row["fixed"] == (NETWORKS["cnn"][TRUTH == 1] != 1).sum()
+
+
+def test_text_markdown_and_page_show_the_same(tool: Tool) -> None:
+    """The table, the Markdown and the page show the same figures, and the page has pictures and fetches nothing."""
+    file, page = str(written("mine.csv", MINE)), Path("compared.html")
+    _, text, _ = tool("compare", file, "--page", str(page))
+    _, markdown, _ = tool("compare", file, "--markdown")
+    test = mcnemar(TRUTH, NETWORKS["cnn"], MINE)
+    assert f"{accuracy_score(TRUTH, MINE):.2%}" in text
+    assert re.search(rf"\ncnn .*[+]{100 * test.gain:.2f} +{test.fixed} +{test.broken} ", text)
+    assert f"| {100 * test.gain:+.2f} | {test.fixed} | {test.broken} |" in markdown
+    assert markdown.startswith("### mine\n\nIt is better than ")
+    content = page.read_text()
+    assert content.count("data:image/png;base64,") == 40
+    assert not re.search(r'(src|href)="(?!data:)', content)
+    assert f'<td class="n">{100 * test.gain:+.2f}</td>' in content
+
+
+def test_a_network_is_level_with_itself(tool: Tool) -> None:
+    """A committed network's own predictions differ from it on no image."""
+    _, output, _ = tool("compare", "metrics/predictions/cnn.csv", "--json")
+    row = next(row for row in json.loads(output)["rows"] if row["model"] == "cnn")
+    assert (row["gain"], row["fixed"], row["broken"], row["p"]) == (0, 0, 0, 1)
