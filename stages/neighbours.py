@@ -19,9 +19,9 @@ SHOWN, PAIRS = (10.0, 14.0, 16.0, NEAR, 20.0, 24.0), 16
 def neighbours() -> None:
     """Write metrics/neighbours.csv, and docs/neighbours.png: pairs of a test and a training image by their distance."""
     train, test = (read_part(Path("data/raw"), part) for part in ("train", "test"))
-    blocks = range(0, len(test.images), BLOCK)
-    found = tqdm(nearest(test.images, train.images), total=len(blocks), unit="block", disable=None, leave=False)
-    other, view, sums = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+    blocks = -(-len(test.images) // BLOCK)
+    with tqdm(total=blocks, unit="block", disable=None, leave=False) as bar:
+        other, view, sums = nearest(test.images, train.images, bar.update)
     mirrored, (down, right) = view >= 9, np.divmod(view % 9, 3)  # noqa: PLR2004 - nine moves
     table = pd.DataFrame(
         {

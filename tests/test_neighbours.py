@@ -34,7 +34,7 @@ def test_views_are_moved_and_mirrored() -> None:
 def test_the_nearest_image_is_found() -> None:
     """For images of several blocks the neighbour and its distance are those of a search through all pairs and views."""
     some, others = images(260), images(40)
-    found = [np.concatenate(arrays) for arrays in zip(*nearest(some, others), strict=True)]
+    found = nearest(some, others)
     every = views(torch.tensor(some)).long().movedim(0, 1).numpy()
     flat = others.reshape(40, -1).astype(np.int64)
     for number, (other, view, total) in enumerate(zip(*found, strict=True)):

@@ -1,6 +1,6 @@
 """The training image that is most like each test image: near-duplicates make a test easier than it looks."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch.nn import functional
 from fashion.errors import FashionError
 from fashion.files import read_csv
 from fashion.judging.evaluated import Labels
+from fashion.threads import each
 
 TABLE = Path("metrics/neighbours.csv")
 # image, neighbour: indices of a test and a training image. mirrored (0 or 1), down, right (pixels): what was done to
@@ -29,7 +30,7 @@ COLUMNS = {
 }
 # Up to this distance a pair counts as near-duplicates: most of them look like two photos of the same piece.
 NEAR = 18.0
-# Test images that are compared at once, so that their distances take 60 MB.
+# Test images that a thread compares at once: their distances take 60 MB.
 BLOCK = 250
 # Images for each view whose distances are computed again, exactly.
 CANDIDATES = 2
@@ -37,8 +38,8 @@ Images = NDArray[np.uint8]
 Found = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
 
 
-def nearest(images: Images, others: Images) -> Iterator[Found]:
-    """For each block of images: the index of the nearest of the others, the view, and the sum of squared differences.
+def nearest(images: Images, others: Images, after_block: Callable[[], object] = lambda: None) -> Found:
+    """For each image: the index of the nearest of the others, the view, and the sum of squared differences.
 
     images, others: uint8 (n, 28, 28) and (m, 28, 28). The view is the number of one of the `views` of the image. Of
     others that are equally near, the one of the first view counts, then the first one.
@@ -46,8 +47,9 @@ def nearest(images: Images, others: Images) -> Iterator[Found]:
     exact = torch.tensor(others).flatten(1).int()
     flat = exact.float()
     squares = flat.square().sum(1)
-    for start in range(0, len(images), BLOCK):
-        block = views(torch.tensor(images[start : start + BLOCK]))
+
+    def search(part: Tensor) -> Found:
+        block = views(part)
         # Rounded distances, less what all have in common: they take a tenth of the time of whole numbers.
         rough = (squares - 2 * view.float() @ flat.T for view in block)
         candidates = torch.stack([row.topk(CANDIDATES, largest=False).indices.sort()[0] for row in rough], 1)
@@ -55,7 +57,11 @@ def nearest(images: Images, others: Images) -> Iterator[Found]:
         sums = differences.square().sum(3).flatten(1).numpy()
         best = sums.argmin(1)
         rows = np.arange(len(best))
-        yield candidates.flatten(1).numpy()[rows, best], best // CANDIDATES, sums[rows, best]
+        after_block()
+        return candidates.flatten(1).numpy()[rows, best], best // CANDIDATES, sums[rows, best]
+
+    index, view, total = zip(*each(search, torch.tensor(images).split(BLOCK)), strict=True)
+    return np.concatenate(index), np.concatenate(view), np.concatenate(total)
 
 
 def views(images: Tensor) -> Tensor:
