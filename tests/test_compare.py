@@ -103,6 +103,8 @@ def test_a_damaged_file_is_reported(tool: Tool, labels: Any, message: str) -> No
 def test_other_files_are_reported() -> None:
     """A table of other test images, an array of text and no array at all are reported, and so is a missing file."""
     pd.DataFrame({"truth": TRUTH[::-1], "prediction": MINE[::-1]}).to_csv("other.csv", index=False)
+    with pytest.raises(FashionError, match=r"^missing.csv is not here, or not a file\.$"):
+        read_labels(Path("missing.csv"), TRUTH)
     np.save("text.npy", np.array(["a", "b"]))
     Path("none.npy").write_bytes(b"no array")
     Path("none.csv").write_bytes(b"\xff\xfe\0")

@@ -112,7 +112,7 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str | int]:
         "points": f"{100 * row['gain']:+.2f}",
         "fixed": row["fixed"],
         "broken": row["broken"],
-        "p": f"{row['p']:.3f}",
+        "p": f"{row['p']:.3f}".replace("0.000", "< 0.001"),
         "classes gained": ", ".join(row["gained"]),
         "classes lost": ", ".join(row["lost"]),
     }

@@ -25,6 +25,8 @@ def read_labels(path: Path, truth: Labels) -> Labels:
     header only the column `prediction` is read, if it has one. truth: the true labels, in the order of the test images.
     Raises FashionError, which says what was found and what was expected.
     """
+    if not path.is_file():
+        raise FashionError(f"{path} is not here, or not a file.")
     values = _array(path) if path.suffix == ".npy" else _table(path, truth)
     if values.shape not in ((len(truth),), (len(truth), 1), (len(truth), CLASS_COUNT)):
         shape = " x ".join(f"{length:,}" for length in values.shape)
