@@ -38,15 +38,20 @@ def architectures() -> str:
     params, timings = Params.load(), read_json(Path("benchmarks/epochs.json"), dict[str, Any])
     board = read_json(Path("metrics/leaderboard.json"), dict[str, Ranked])
     rows = []
+    times = {key: timings["seconds"].get(key, 0) * row.train.epochs for key, row in params.models.items()}
     for key, row in params.models.items():
         with torch.device("meta"):
             parameters, _ = count(build(row.layers))
-        time = timings["seconds"].get(key, 0) * row.train.epochs
         accuracies = _accuracies(params.claims(key), board.get(key))
-        rows.append([f"`{key}`", f"{parameters:,}", *accuracies, _duration(time)])
+        rows.append([f"`{key}`", f"{parameters:,}", *accuracies, _duration(times[key])])
     head = ["architecture", "parameters", "published", "rebuilt", "95 % interval", "further seeds"]
     head += ["without near-duplicates", "without doubtful labels", "time to train"]
-    note = f"Time to train: the recipe's epochs times the seconds of one epoch, on {timings['machine']}."
+    published = [key for key in params.published if not key.endswith("_published")]
+    together = _duration(sum(times[key] for key in published))
+    note = (
+        f"Time to train: the recipe's epochs times the seconds of one epoch, on {timings['machine']}. "
+        f"The {len(published)} published architectures, each by our recipe: {together}."
+    )
     return f"{table(head, rows, right=(1, 8))}\n\n{note}"
 
 

@@ -44,17 +44,17 @@ def test_no_step_uses_a_reference_kernel(params: Params) -> None:
     assert [kernel for kernel in kernels if "ref" in kernel[1]] == []
 
 
-Shape = tuple[torch.Size, torch.Size, tuple[int, ...], tuple[int, ...]]
+Shape = tuple[torch.Size, torch.Size, tuple[int, ...], tuple[int, ...], int]
 
 
 def convolutions(params: Params) -> set[Shape]:
-    """The shapes of input and weights, the strides and the padding of each convolution in params.yaml."""
+    """The shapes of input and weights, strides, padding and groups of each convolution in params.yaml."""
     found = set[Shape]()
 
     def note(layer: nn.Module, inputs: tuple[Tensor], _: Tensor) -> None:
         assert isinstance(layer, nn.Conv2d)
         assert isinstance(layer.padding, tuple)
-        found.add((inputs[0].shape[1:], layer.weight.shape, layer.stride, layer.padding))
+        found.add((inputs[0].shape[1:], layer.weight.shape, layer.stride, layer.padding, layer.groups))
 
     for row in params.models.values():
         network = build(row.layers)
@@ -70,14 +70,14 @@ def test_convolutions_in_bf16_are_right(params: Params) -> None:
     """Results and gradients of every convolution in bf16 equal those in fp32, except for the rounding of bf16."""
     shapes = convolutions(params)
     assert len(shapes) > 20
-    for inputs, weights, stride, padding in shapes:
+    for inputs, weights, stride, padding, groups in shapes:
         generator = torch.Generator().manual_seed(0)
         maps = torch.randn(16, *inputs, generator=generator).to(memory_format=torch.channels_last)
         weight = torch.randn(weights, generator=generator).to(memory_format=torch.channels_last)
         results = []
         for dtype in (torch.float32, torch.bfloat16):
             x, w = (tensor.bfloat16().to(dtype).requires_grad_() for tensor in (maps, weight))
-            output = nn.functional.conv2d(x, w, stride=stride, padding=padding)
+            output = nn.functional.conv2d(x, w, stride=stride, padding=padding, groups=groups)
             results.append([output, *torch.autograd.grad(output.square().sum() / 2, [x, w])])
         for exact, rounded in zip(*results, strict=True):
             # Results are rounded to 8 bits, and gradients are computed from rounded results.

@@ -118,7 +118,7 @@ def test_batch_norm_keeps_the_mean_of_the_lanes(params: Params, digits: Part) ->
     expected = []
     for half in order.tensor_split(2):
         norm = nn.BatchNorm2d(1)
-        norm(torch.tensor(part.images)[half].unsqueeze(1) / 255)
+        norm(inputs(part.images[half.numpy()], architecture.pixels).float())
         expected.append(norm.state_dict()["running_var"])
     torch.testing.assert_close(run.network.state_dict()["norm1.running_var"], torch.stack(expected).mean(0))
 
