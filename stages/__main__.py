@@ -109,7 +109,7 @@ def report() -> None:
 
 @app.command()
 def neighbours() -> None:
-    """Find the training image that is most like each test image: metrics/neighbours.csv and docs/neighbours.png.
+    """Find the training image that is most like each test image: metrics/neighbours.csv.
 
     Example: python -m stages neighbours
     """
@@ -131,7 +131,7 @@ def leaderboard() -> None:
 
 @app.command()
 def results() -> None:
-    """Compare all trainings with the published figures and each other: docs/results.md and docs/missed.png.
+    """Compare all trainings with the published figures and each other: docs/results.md and its two pictures.
 
     Example: python -m stages results
     """

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import typer
+from numpy.typing import NDArray
 
 from fashion.data.datasets import DATASETS
 from fashion.data.reading import Part, read_part
@@ -24,13 +25,13 @@ from fashion.showing.pages import render
 
 # The number of best networks to compare, and of kinds of shared mistakes to show.
 BEST, KINDS = 6, 8
-# Distances up to which near-duplicates are counted.
-LIMITS = (14.0, NEAR, 22.0)
-PICTURE = Path("docs/missed.png")
+# Distances up to which near-duplicates are counted, those around which pairs are shown, and the pairs of each.
+LIMITS, SHOWN, PAIRS = (14.0, NEAR, 22.0), (10.0, 14.0, 16.0, NEAR, 20.0, 24.0), 16
+MISSED, NEIGHBOURS = Path("docs/missed.png"), Path("docs/neighbours.png")
 
 
 def results() -> None:
-    """Write docs/results.md, and docs/missed.png: test images that the best networks all get wrong alike."""
+    """Write docs/results.md and two pictures: near-duplicates, and what the best networks all get wrong alike."""
     params, trainings = Params.load(), descriptions()
     dataset = params.data.dataset
     train, test = (read_part(Path("data/raw"), part) for part in ("train", "test"))
@@ -58,13 +59,13 @@ def results() -> None:
         mirrored={key: found[key]["mirrored_test"]["accuracy"] for key in rows},
         overlap=sum(image.tobytes() in known for image in test.images),
         ablations=ablations,
-        neighbours=_neighbours(test),
+        neighbours=_neighbours(train, test),
         near=NEAR,
         judges=JUDGES,
         level=LEVEL,
         best=chosen,
         missed=_missed(test, chosen, DATASETS[dataset].classes),
-        picture=PICTURE.name,
+        picture=MISSED.name,
     )
     write_text(Path("docs/results.md"), page)
     typer.echo(f"docs/results.md: {len(rows)} architectures. {sentence(left_out)}".rstrip())
@@ -82,15 +83,29 @@ def _ablations(trainings: dict[str, Description]) -> tuple[list[Ablation], list[
     return ablations, other
 
 
-def _neighbours(test: Part) -> list[dict[str, Any]]:
-    """For several distances: how many test images have a neighbour so near, and how many of these another label."""
+def _neighbours(train: Part, test: Part) -> list[dict[str, Any]]:
+    """For several distances: how many test images have a neighbour so near, and how many of these another label.
+
+    Also draws pairs: a row for each of the distances SHOWN, of those that come closest to it, the test image on top.
+    """
     table = read_neighbours(test.labels)
     rows = []
     for limit in LIMITS:
         near = table[table["distance"] <= limit]
         differ = int((near["label"] != near["neighbour_label"]).sum())
         rows.append({"limit": limit, "near": len(near), "differ": differ, "bound": 1 - differ / len(table)})
+    closest = [(table["distance"] - distance).abs().argsort(kind="stable")[:PAIRS].sort_values() for distance in SHOWN]
+    pairs = table.iloc[np.concatenate(closest)]
+    images = np.concatenate([test.images[pairs["image"]], train.images[pairs["neighbour"]]], axis=1)
+    place = np.arange(len(SHOWN)).repeat(len(closest[0]))
+    names = [f"distance {distance:g}" for distance in SHOWN]
+    write_bytes(NEIGHBOURS, charts.samples(_larger(images), place, names, columns=PAIRS))
     return rows
+
+
+def _larger(images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Images at twice their size, to be easier to see."""
+    return images.repeat(2, axis=1).repeat(2, axis=2)
 
 
 def _missed(test: Part, keys: list[str], classes: Sequence[str]) -> dict[str, Any]:
@@ -108,8 +123,6 @@ def _missed(test: Part, keys: list[str], classes: Sequence[str]) -> dict[str, An
     numbers = {pair: number for number, (pair, _) in enumerate(kinds)}
     names = [f"{classes[truth]}\npredicted as\n{classes[predicted]}" for truth, predicted in numbers]
     kind = np.array([numbers.get(pair, -1) for pair in pairs])
-    # At twice their size, to be easier to see.
-    shown = test.images[same].repeat(2, axis=1).repeat(2, axis=2)
-    write_bytes(PICTURE, charts.samples(shown, kind, names, columns=14))
+    write_bytes(MISSED, charts.samples(_larger(test.images[same]), kind, names, columns=14))
     rows = [{"truth": classes[truth], "prediction": classes[label], "images": n} for (truth, label), n in kinds]
     return found | {"unanimous": len(same), "kinds": rows}

@@ -111,7 +111,7 @@ def project(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Wo
     workspace.keep("lenet5", "fcnn")
     workspace.small(epochs=1)
     workspace.replace("params.yaml", "repeats: {}", "repeats:\n  lenet5-1: {model: lenet5, seed: 1}")
-    workspace.run("dvc", "repro")
+    workspace.run("dvc", "repro", "dvc.yaml", "models/dvc.yaml:neighbours")
     workspace.commit("two architectures on digits")
     return workspace
 
