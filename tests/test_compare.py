@@ -118,6 +118,13 @@ def test_other_files_are_reported() -> None:
             read_labels(Path(name), TRUTH)
 
 
+def test_without_networks_nothing_is_compared(tool: Tool) -> None:
+    """A leaderboard without networks is reported."""
+    Path("metrics/leaderboard.json").write_text("{}")
+    code, _, errors = tool("compare", str(written("mine.csv", MINE)))
+    assert (code, errors[:52]) == (1, "error: metrics/leaderboard.json ranks no network: dv")
+
+
 def test_figures_are_those_of_the_tests(tool: Tool) -> None:
     """JSON has the paired test against each network, Holm-corrected, and the indices of the images that decide."""
     code, output, _ = tool("compare", str(written("mine.csv", MINE)), "--json", "--name", "Mine")

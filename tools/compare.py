@@ -24,6 +24,7 @@ from fashion.showing.tables import show
 from fashion.using.labels import read_labels
 from fashion.using.loading import made_by
 
+BOARD = Path("metrics/leaderboard.json")
 # The number of images of each kind that the page shows.
 SHOWN = 20
 
@@ -32,7 +33,9 @@ def compare(file: Path, name: str | None, as_json: bool, as_markdown: bool, page
     """Print the comparison, and write the page."""
     params = Params.load()
     classes = DATASETS[params.data.dataset].classes
-    board = read_json(Path("metrics/leaderboard.json"), dict[str, Ranked])
+    board = read_json(BOARD, dict[str, Ranked])
+    if not board:
+        raise FashionError(f"{BOARD} ranks no network: dvc repro --single-item models/dvc.yaml:leaderboard makes it.")
     truth, predicted = read_all_predictions([*board])
     labels = read_labels(file, truth)
     counted = _parts(params, board, truth, predicted)

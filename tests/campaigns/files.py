@@ -28,12 +28,15 @@ from tests.conftest import Workspace, project
 
 KEY = "lenet5"
 COMMANDS = [
-    *(["stages", name] for name in ("check", "download", "samples", "split", "report", "leaderboard", "results")),
+    *(["stages", name] for name in ("check", "download", "samples", "split", "report")),
+    *(["stages", name] for name in ("neighbours", "leaderboard", "results")),
     *(["stages", name, KEY] for name in ("train", "evaluate")),
     ["tools", "models", KEY],
     ["tools", "predict", "photos", "--save", "seen"],
     ["tools", "score", f"models/{KEY}.safetensors", "--model", KEY],
     ["tools", "export", KEY, "--output", "exported/lenet5.onnx"],
+    ["tools", "card", KEY],
+    ["tools", "compare", f"metrics/predictions/{KEY}.csv", "--page", "compared/page.html"],
     ["tools", "diff"],
     ["tools", "verify", KEY, "--epochs", "1"],
     ["tools", "ablation", KEY, "--seeds", "2", "--epochs", "1"],
