@@ -107,11 +107,16 @@ def test_other_files_are_reported() -> None:
         read_labels(Path("missing.csv"), TRUTH)
     np.save("text.npy", np.array(["a", "b"]))
     Path("none.npy").write_bytes(b"no array")
+    Path("zip.npy").write_bytes(b"PK\x03\x04 and no more")
+    np.savez("several.npz", a=MINE)
+    Path("several.npz").rename("several.npy")
     Path("none.csv").write_bytes(b"\xff\xfe\0")
     for name, message in (
         ("other.csv", "has other true labels than the test images, or in another order"),
         ("text.npy", "is not an array of numbers"),
         ("none.npy", "is not an array of numbers"),
+        ("zip.npy", "is not an array of numbers"),
+        ("several.npy", "is not an array of numbers"),
         ("none.csv", "is not a CSV file"),
     ):
         with pytest.raises(FashionError, match=rf"^{name} {message}"):
