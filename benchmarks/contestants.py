@@ -1,12 +1,14 @@
 """The usual PyTorch loop, an expert's, this project's engine, and parts of its step, each timed in its own process.
 
-Batches of 128, Adam, no augmentation. The usual loop uses fp32, an expert's bf16, the engine what params.yaml says.
+Batches of 128, Adam, no augmentation. The usual loop uses fp32, an expert's bf16, the engine what params.yaml or the
+function says.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import MappingProxyType
 from typing import Any
 from unittest.mock import patch
 
@@ -55,16 +57,24 @@ def expert(row: Architecture, steps: int) -> float:
     return clock.milliseconds()
 
 
-def engine(row: Architecture, steps: int) -> float:
-    """Time this project's engine, on the hardware and in the precision of params.yaml."""
+def engine(row: Architecture, steps: int, changes: Mapping[str, Any] = MappingProxyType({})) -> float:
+    """Time this project's engine, on the hardware and in the precision of params.yaml.
+
+    changes: other values for settings of `gpu`.
+    """
     clock = Clock(steps)
-    changes = {"epochs": 1, "batch_size": BATCH, "optimizer": "adam", "augment": Augment()}
-    row = row.model_copy(update={"train": row.train.model_copy(update=changes)})
+    recipe = {"epochs": 1, "batch_size": BATCH, "optimizer": "adam", "augment": Augment()}
+    row = row.model_copy(update={"train": row.train.model_copy(update=recipe)})
     part = read_part(RAW, "train")
     training = part.take(np.arange((steps + WARMUP) * BATCH) % len(part.labels))
-    run = begin(build(row.layers), row, 0, hardware())
+    run = begin(build(row.layers), row, 0, hardware(changes))
     list(train(run, training, part.take(np.arange(1)), clock.tick))
     return clock.milliseconds()
+
+
+def engine_fp32(row: Architecture, steps: int) -> float:
+    """Time this project's engine in fp32."""
+    return engine(row, steps, {"precision": "fp32"})
 
 
 def data(row: Architecture, steps: int) -> float:
@@ -101,9 +111,9 @@ def arithmetic(row: Architecture, steps: int) -> float:
     return clock.milliseconds() * 3 * flops / (2 * size**3)
 
 
-def hardware() -> Hardware:
-    """The hardware of params.yaml, with this process configured for it."""
-    gpu = Params.load().gpu
+def hardware(changes: Mapping[str, Any] = MappingProxyType({})) -> Hardware:
+    """The hardware of params.yaml with changed settings of `gpu`, with this process configured for it."""
+    gpu = Params.load().gpu.model_copy(update=changes)
     chosen = choose(gpu.device, gpu)
     configure(chosen)
     return chosen
@@ -173,4 +183,4 @@ def loader(images: Dataset[Any], batch: int = BATCH) -> DataLoader[Any]:
 
 
 if __name__ == "__main__":
-    main(plain, expert, engine, data, arithmetic)
+    main(plain, expert, engine, engine_fp32, data, arithmetic)

@@ -88,6 +88,7 @@ def _figures(name: str, shown: Callable[[dict[str, Any]], str]) -> str:
 TABLES: dict[str, Callable[[], str]] = {
     "architectures": architectures,
     "training": partial(_figures, "training", training.table),
+    "training_intel": partial(_figures, "training_intel", training.table),
     "accuracy": partial(_figures, "accuracy", accuracy.table),
     "pipeline": partial(_figures, "pipeline", pipeline.table),
     "gpu": partial(_figures, "gpu", gpu.tables),

@@ -17,6 +17,7 @@ from benchmarks.measuring import RAW
 from benchmarks.processes import alone, busy_process, continued, machine, need, ours
 from fashion.files import write_json
 from fashion.running.environment import MEMORY
+from fashion.settings.kernels import VARIABLES
 from fashion.settings.params import Params
 from fashion.showing import markdown
 
@@ -52,6 +53,9 @@ CONTESTANTS = {
     "JAX with oneDNN": Contestant("peer_jax", "fp32", ONEDNN),
     "JAX with oneDNN, bf16": Contestant("peer_jax", "bf16", ONEDNN),
     "engine": Contestant("contestants", "engine"),
+    # Portable kernels bar AMX in bf16, and the fastest instructions of MKL in fp32.
+    "engine, fastest kernels": Contestant("contestants", "engine", MEMORY | VARIABLES["fastest"]),
+    "engine, fastest kernels, fp32": Contestant("contestants", "engine_fp32", MEMORY | VARIABLES["fastest"]),
     "data work": Contestant("contestants", "data"),
     "arithmetic": Contestant("contestants", "arithmetic"),
 }

@@ -33,7 +33,7 @@ def test_the_plain_loop_trains_the_same_network(params: Params, key: str) -> Non
     torch.testing.assert_close(plain(images), ours(images))
 
 
-@pytest.mark.parametrize("contestant", ["plain", "expert", "engine", "data", "arithmetic"])
+@pytest.mark.parametrize("contestant", ["plain", "expert", "engine", "engine_fp32", "data", "arithmetic"])
 def test_every_contestant_gives_a_time(tmp_path: Path, contestant: str) -> None:
     """In a project with data, each contestant prints the milliseconds per step."""
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
