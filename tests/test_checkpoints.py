@@ -6,6 +6,7 @@ import resource
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ def test_a_recorded_training_is_deleted_by_the_next_one(root: Path, messages: li
     os.utime(root / ONE / "finished", (0, 0))
     checkpoints.LOCK.touch()
     with killed(TWO):
-        assert [folder.name for folder in root.iterdir()] == [TWO]
+        assert {path.name for path in root.iterdir()} == {TWO, f"{TWO}.lock"}
 
 
 def test_a_training_that_saved_nothing_leaves_nothing(root: Path, messages: list[str]) -> None:
@@ -112,7 +113,7 @@ def test_a_training_that_saved_nothing_leaves_nothing(root: Path, messages: list
     interrupted(TWO)
     os.utime(root / TWO, (0, 0))
     with killed(ONE):
-        assert {folder.name for folder in root.iterdir()} == {ONE, TWO}
+        assert {path.name for path in root.iterdir() if path.is_dir()} == {ONE, TWO}
 
 
 @pytest.mark.parametrize(
@@ -161,6 +162,21 @@ def test_the_same_training_cannot_run_twice_at_once(monkeypatch: pytest.MonkeyPa
         assert third.read() is not None
 
 
+def test_trainings_that_start_at_once_do_not_disturb_each_other(root: Path, messages: list[str]) -> None:
+    """Each has its folder to itself, whatever the others delete."""
+
+    def start(name: str) -> None:
+        for _ in range(100):
+            with killed(name, messages.append) as checkpoint:
+                checkpoint.save(lambda: STATE)
+                (root / name / "state").unlink()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(start, [f"{number:064x}" for number in range(4)]))
+    assert not messages
+    assert not list(root.iterdir())
+
+
 def test_the_number_of_checkpoints_is_limited(root: Path, messages: list[str]) -> None:
     """The oldest checkpoints are deleted, except those in use, and other files and folders are kept."""
     (root / "own work").mkdir()
@@ -173,7 +189,7 @@ def test_the_number_of_checkpoints_is_limited(root: Path, messages: list[str]) -
             interrupted(name)
             os.utime(root / name, (number + 1, number + 1))
         with opened(ONE, RESULT, messages.append):
-            remaining = {path.name for path in root.iterdir()}
+            remaining = {path.name for path in root.iterdir() if path.suffix != ".lock"}
     assert remaining == {"own work", "notes", TWO, ONE, *names[-KEPT + 1 :]}
 
 
@@ -182,7 +198,7 @@ def test_a_resumed_training_deletes_half_written_files(root: Path) -> None:
     interrupted()
     (root / ONE / "state.tmp").write_bytes(b"half")
     interrupted()
-    assert {file.name for file in (root / ONE).iterdir()} == {"state", "lock"}
+    assert {file.name for file in (root / ONE).iterdir()} == {"state"}
 
 
 def test_saving_takes_a_small_share_of_the_time(monkeypatch: pytest.MonkeyPatch, messages: list[str]) -> None:
@@ -218,7 +234,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint(monkeypatch: pytest.MonkeyPat
     expected = f"no new checkpoint ({file}: [Errno 28] No space left on device); training continues without it."
     assert messages == [expected]
     assert file.read_bytes() == content
-    assert {path.name for path in file.parent.iterdir()} == {"state", "lock"}
+    assert {path.name for path in file.parent.iterdir()} == {"state"}
 
 
 def test_a_checkpoint_that_does_not_fit_names_the_cause(root: Path, messages: list[str]) -> None:
@@ -237,7 +253,7 @@ def test_a_checkpoint_that_does_not_fit_names_the_cause(root: Path, messages: li
     (message,) = messages
     assert "File too large" in message
     assert message.isprintable()
-    assert left == {"lock"}
+    assert not left
 
 
 def test_identity_depends_on_everything() -> None:

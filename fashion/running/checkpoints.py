@@ -113,13 +113,14 @@ def opened(name: str, result: Path, say: Callable[[str], object]) -> Iterator[Ch
     root = Path(os.environ.get("DVC_ROOT", ""), os.environ.get(VARIABLE) or ".checkpoints")
     folder = root / name
     state, finished = folder / "state", folder / "finished"
-    folder.mkdir(parents=True, exist_ok=True)
+    root.mkdir(parents=True, exist_ok=True)
     try:
         # The system releases the lock when the process that holds it dies.
-        lock = filelock.FileLock(folder / "lock").acquire(timeout=GRACE)
+        lock = _lock(folder).acquire(timeout=GRACE)
     except filelock.Timeout:
         raise FashionError("another process is already running this training: wait for it, or end it.") from None
     with lock:
+        folder.mkdir(exist_ok=True)
         # A process that was killed while writing leaves these behind.
         for file in folder.glob("*.tmp"):
             file.unlink()
@@ -134,7 +135,7 @@ def opened(name: str, result: Path, say: Callable[[str], object]) -> Iterator[Ch
                 state.replace(finished)
         finally:
             if not (state.is_file() or finished.is_file()):
-                shutil.rmtree(folder, ignore_errors=True)
+                _delete(folder)
 
 
 def _recorded(finished: Path) -> bool:
@@ -156,5 +157,16 @@ def _prune(root: Path, own: Path) -> None:
             if useful and left:
                 left -= 1
                 continue
-            with suppress(filelock.Timeout), filelock.FileLock(folder / "lock", timeout=0):
-                shutil.rmtree(folder, ignore_errors=True)
+            with suppress(filelock.Timeout), _lock(folder).acquire(timeout=0):
+                _delete(folder)
+
+
+def _lock(folder: Path) -> filelock.BaseFileLock:
+    """The lock of a training's folder. It lies beside the folder, so that it is held before the folder is made."""
+    return filelock.FileLock(folder.with_suffix(".lock"))
+
+
+def _delete(folder: Path) -> None:
+    """Delete a locked folder, and its lock's file."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.with_suffix(".lock").unlink(missing_ok=True)
