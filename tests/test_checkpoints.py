@@ -100,7 +100,7 @@ def test_a_recorded_training_is_deleted_by_the_next_one(root: Path, messages: li
     os.utime(root / ONE / "finished", (0, 0))
     checkpoints.LOCK.touch()
     with killed(TWO):
-        assert {path.name for path in root.iterdir()} == {TWO, f"{TWO}.lock"}
+        assert {path.stem for path in root.iterdir()} == {TWO}
 
 
 def test_a_training_that_saved_nothing_leaves_nothing(root: Path, messages: list[str]) -> None:
@@ -113,7 +113,7 @@ def test_a_training_that_saved_nothing_leaves_nothing(root: Path, messages: list
     interrupted(TWO)
     os.utime(root / TWO, (0, 0))
     with killed(ONE):
-        assert {path.name for path in root.iterdir() if path.is_dir()} == {ONE, TWO}
+        assert {path.stem for path in root.iterdir()} == {ONE, TWO}
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_the_number_of_checkpoints_is_limited(root: Path, messages: list[str]) -
             interrupted(name)
             os.utime(root / name, (number + 1, number + 1))
         with opened(ONE, RESULT, messages.append):
-            remaining = {path.name for path in root.iterdir() if path.suffix != ".lock"}
+            remaining = {path.stem for path in root.iterdir()}
     assert remaining == {"own work", "notes", TWO, ONE, *names[-KEPT + 1 :]}
 
 
