@@ -19,7 +19,7 @@ from benchmarks.measuring import RAW
 from benchmarks.processes import alone, continued, machine, need
 from benchmarks.processes import ours as our_environment
 from fashion.data.reading import read_part, read_split
-from fashion.errors import FashionError
+from fashion.errors import FashionError, did_you_mean
 from fashion.files import write_json
 from fashion.networks.building import build
 from fashion.settings.description import Augment
@@ -42,6 +42,8 @@ def accuracy(keys: list[str] | None, output: Path) -> None:
     need(RAW, "download")
     params, chosen = Params.load(), keys or KEYS
     for key in chosen:
+        if key not in FAST:
+            raise FashionError(f"{key} has no recipe made for speed: {did_you_mean(key, KEYS)}")
         need(Path(f"data/splits/{key}_published.csv"), "split")
         if "test_accuracy" not in params.claims(key):
             raise FashionError(f"no test accuracy is published for {key} on {params.data.dataset}.")

@@ -47,7 +47,7 @@ FORMS: dict[str, tuple[dict[str, Any], bool]] = {
     "graph, fp16": ({"precision": "fp16"}, True),
     "graph, compiled": ({"compile": True}, True),
 }
-COMPILED, PLAIN = "graph, compiled", "plain loop"
+COMPILED, EXPERT = "graph, compiled", "expert's loop"
 # The settings of all forms, apart from their own.
 COMMON = {"precision": "bf16", "compile": False, "channels_last": True, "deterministic": True}
 DEVICE = "cuda"
@@ -107,7 +107,7 @@ def gpu(minutes: float, seeds: int, output: Path) -> None:
 def items(params: Params, images: Images, seeds: int) -> Iterator[Item]:
     """All measurements, in the order in which they are made."""
     ours = [key for key in params.models if not key.endswith("_published")]
-    forms = [name for name in (*FORMS, PLAIN) if name != COMPILED]
+    forms = [name for name in (*FORMS, EXPERT) if name != COMPILED]
     # Compiling takes longer than all other measurements of an architecture: it comes last.
     pairs = [*itertools.product(ours, forms), *itertools.product(ours, [COMPILED])]
     yield from (Item("steps", pair, partial(measured, *pair, images)) for pair in pairs)
@@ -150,7 +150,7 @@ def measured(key: str, form: str, images: Images, _: float) -> float:
     )
     order = torch.randperm(len(labels), device=DEVICE)
     batches = itertools.cycle(order[: len(labels) // BATCH * BATCH].split(BATCH))
-    if form == PLAIN:
+    if form == EXPERT:
         return milliseconds(expert_step(row, pictures, labels, batches))
     changes, graph = FORMS[form]
     if form == COMPILED:
@@ -213,7 +213,7 @@ def raced(key: str, seed: int, images: Images, end: float) -> dict[str, Any]:
 
 def started(row: Architecture, seed: int, params: Params, changes: dict[str, Any]) -> Run:
     """A run on the GPU."""
-    # The plain loop sets it.
+    # The expert's loop sets it.
     torch.backends.cudnn.benchmark = False
     return begin(initial(row, seed), row, seed, choose(DEVICE, params.gpu.model_copy(update=COMMON | changes)))
 
@@ -249,12 +249,12 @@ def tables(figures: dict[str, Any]) -> str:
     """All figures as Markdown, with what is missing."""
     parts = [_steps(figures["steps"]), _trainings(figures["trainings"]), _races(figures["races"])]
     errors = [f"{name} failed: {why}" for name, why in figures.get("errors", {}).items()]
-    missing = [f"Missing: {', '.join(figures['missing'])}."] if figures["missing"] else []
+    missing = [f"Not measured, for lack of time: {', '.join(figures['missing'])}."] if figures["missing"] else []
     return "\n\n".join([*parts, *errors, *missing, f"{figures['machine']}."])
 
 
 def _steps(rows: dict[str, dict[str, float]]) -> str:
-    names = [*FORMS, PLAIN]
+    names = [*FORMS, EXPERT]
     cells = [[f"`{key}`", *(f"{row[name]:.3f}" if name in row else "" for name in names)] for key, row in rows.items()]
     return table(["milliseconds per step", *names], cells)
 

@@ -1,6 +1,5 @@
 """The whole pipeline's time: dvc repro from downloaded data, and with nothing to do."""
 
-import os
 import shutil
 import statistics
 import subprocess
@@ -15,6 +14,7 @@ import typer
 from benchmarks.measuring import RAW
 from benchmarks.processes import machine, need
 from fashion.files import write_json
+from fashion.running.commands import environment
 from fashion.showing import markdown
 
 # The smallest project that DVC can find up to date.
@@ -54,13 +54,9 @@ def table(figures: dict[str, Any]) -> str:
 
 def _run(where: Path, *command: str) -> float:
     """The seconds that a command takes; its output is shown if it fails."""
-    environment = os.environ | {
-        "FASHION_CHECKPOINTS": "",
-        "FASHION_MNIST_MIRROR": str(RAW.absolute()),
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    }
+    variables = environment() | {"FASHION_CHECKPOINTS": "", "FASHION_MNIST_MIRROR": str(RAW.absolute())}
     started = time.perf_counter()
-    done = subprocess.run(command, cwd=where, env=environment, check=False, capture_output=True, text=True)  # noqa: S603 - ours
+    done = subprocess.run(command, cwd=where, env=variables, check=False, capture_output=True, text=True)  # noqa: S603 - ours
     seconds = time.perf_counter() - started
     if done.returncode:
         sys.exit(f"error: {' '.join(command)} failed in a clone:\n{done.stdout}{done.stderr}")

@@ -81,7 +81,8 @@ def train(name: Name) -> None:
     prepare(inputs.gpu().kernels)
     from stages.train import train
 
-    train(name)
+    with inputs.unchanged(name):
+        train(name)
 
 
 @app.command()

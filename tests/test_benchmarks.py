@@ -155,6 +155,13 @@ def test_seconds_to_an_accuracy_become_a_ratio(ours: float, published: float, ex
     assert f"| `cnn` | 90.00 % | {expected}" in accuracy.table({"machine": "A box", "runs": {"cnn": runs}})
 
 
+def test_an_architecture_without_a_fast_recipe_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key that the benchmark cannot time ends it before the first training."""
+    monkeypatch.setattr(accuracy, "need", lambda *_: None)
+    with pytest.raises(FashionError, match=r"^fcn has no recipe made for speed: did you mean fcnn\?$"):
+        accuracy.accuracy(["fcn"], Path("none.json"))
+
+
 @pytest.mark.parametrize("key", accuracy.FAST)
 def test_a_recipe_made_for_speed_is_a_valid_one(params: Params, key: str) -> None:
     """Its changes are settings of a row, with values that params.yaml could state."""
@@ -228,7 +235,7 @@ def test_a_gpu_benchmark_measures_and_shows(params: Params, tmp_path: Path, monk
     figures = {
         "machine": "A box",
         "missing": ["races cnn 0"],
-        "steps": {"lenet5": {form: gpu.measured("lenet5", form, images, 0.0) for form in ("graph", "plain loop")}},
+        "steps": {"lenet5": {form: gpu.measured("lenet5", form, images, 0.0) for form in ("graph", "expert's loop")}},
         "trainings": {"lenet5": gpu.trained("lenet5", images, float("inf"))},
         "races": {"lenet5": {"0": gpu.raced("lenet5", 0, images, float("inf"))}},
     }
@@ -236,7 +243,7 @@ def test_a_gpu_benchmark_measures_and_shows(params: Params, tmp_path: Path, monk
     text = gpu.tables(figures)
     assert text.count("| `lenet5` |") == 3
     assert "(1 epochs, test " in text
-    assert text.endswith("Missing: races cnn 0.\n\nA box.")
+    assert text.endswith("Not measured, for lack of time: races cnn 0.\n\nA box.")
     with pytest.raises(gpu.Late):
         gpu.trained("lenet5", images, 0.0)
 

@@ -51,7 +51,7 @@ def test_a_card_has_the_figures_of_the_metrics(evaluated: Workspace) -> None:
 
 @pytest.mark.dvc
 def test_a_card_of_other_weights_is_refused(evaluated: Workspace, tmp_path: Path) -> None:
-    """Without scores of these very weights there is no card, and the message names the stages that make them."""
+    """Without scores and a ranking of these very weights there is no card; the message names the stages for both."""
     workspace = evaluated.copy(tmp_path / "project")
     path = workspace.folder / "metrics/evaluate/lenet5.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"training": "another"}))
@@ -61,6 +61,13 @@ def test_a_card_of_other_weights_is_refused(evaluated: Workspace, tmp_path: Path
         "error: metrics has no scores of models/lenet5.safetensors: dvc repro models/dvc.yaml:evaluate@lenet5, then"
     )
     assert output.startswith(expected)
+
+    path.write_text((evaluated.folder / "metrics/evaluate/lenet5.json").read_text())
+    board = workspace.folder / "metrics/leaderboard.json"
+    rows = json.loads(board.read_text())
+    rows["lenet5"]["test_accuracy"] /= 2
+    board.write_text(json.dumps(rows))
+    assert workspace.run("python", "-m", "tools", "card", "lenet5", fails=True) == output
     assert not (workspace.folder / "models/lenet5.md").exists()
 
 

@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score
 from fashion.data.reading import idx_bytes
 from fashion.errors import FashionError
 from fashion.files import write_bytes, write_csv, write_json
-from fashion.judging.comparing import mcnemar
+from fashion.judging.comparing import doubtful, mcnemar
 from fashion.judging.neighbours import COLUMNS, TABLE
 from fashion.using.labels import read_labels
 from tests.conftest import ROOT, Tool
@@ -180,3 +180,11 @@ def test_a_network_is_level_with_itself(tool: Tool) -> None:
     _, output, _ = tool("compare", "metrics/predictions/cnn.csv", "--json")
     row = next(row for row in json.loads(output)["rows"] if row["model"] == "cnn")
     assert (row["gain"], row["fixed"], row["broken"], row["p"]) == (0, 0, 0, 1)
+
+
+def test_a_network_does_not_judge_its_own_labels(tool: Tool) -> None:
+    """Of a committed network's own predictions, the labels count that the five others do not doubt together."""
+    _, output, _ = tool("compare", "metrics/predictions/cnn.csv", "--json")
+    clear = ~doubtful(TRUTH, [labels for key, labels in NETWORKS.items() if key != "cnn"])
+    found = json.loads(output)["parts"]["without doubtful labels"]
+    assert (found["images"], found["accuracy"]) == (clear.sum(), accuracy_score(TRUTH[clear], NETWORKS["cnn"][clear]))

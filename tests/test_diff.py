@@ -1,5 +1,6 @@
 """What `python -m tools diff` prints, in small repositories with made-up settings, metrics and predictions."""
 
+import json
 import os
 import re
 from collections.abc import Sequence
@@ -268,7 +269,7 @@ def test_the_table_fits_a_comment_on_github(workspace: Workspace, capsys: pytest
         ("metrics/report.json", "[]", "metrics/report.json is damaged, here or in that commit (not a mapping)"),
         ("metrics/predictions/fcnn.csv", "truth,label\n1,1\n", "metrics/predictions/fcnn.csv is damaged"),
         ("metrics/predictions/fcnn.csv", "<<<<<<< ours\n", "metrics/predictions/fcnn.csv is damaged"),
-        ("params.yaml", "model: [", "params.yaml is damaged"),
+        ("params.yaml", "model: [", "params.yaml is damaged, here or in that commit (line 2, is not YAML: "),
         ("params.yaml", "a: &a [*a]", "params.yaml is damaged"),
         ("params.yaml", "a: {? [b, c] : d}", "params.yaml is damaged"),
     ],
@@ -279,6 +280,17 @@ def test_damaged_files_are_named(workspace: Workspace, file: str, content: str, 
     (workspace.folder / file).write_text(content)
     with pytest.raises(FashionError, match=re.escape(message)):
         diff(None)
+
+
+def test_a_running_stage_is_not_disturbed(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """While DVC holds a lock, the inputs of the running stage stay as they are; a lock of a dead process holds none."""
+    lock = workspace.folder / ".dvc/tmp/rwlock"
+    running = "Which stages are stale is unknown while DVC runs one."
+    for process, expected in ((os.getpid(), running), (2**22 + 1, STALE)):
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        lock.write_text(json.dumps({"read": {"/data/inputs": [{"pid": process, "cmd": "dvc repro"}]}, "write": {}}))
+        diff(None)
+        assert capsys.readouterr().out.endswith(f"{expected}\n")
 
 
 def test_a_missing_base_is_reported(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,12 +69,18 @@ def test_kernels_of_the_user_are_replaced() -> None:
 
 
 def test_code_of_another_folder_is_refused(checkout: Workspace) -> None:
-    """With PYTHONSAFEPATH, Python would run the installed code instead of that in the folder; stages refuse it."""
-    variables = checkout.environment | {"PYTHONSAFEPATH": "1"}
-    command = [sys.executable, "-m", "stages", "check"]
-    done = subprocess.run(command, cwd=checkout.folder, env=variables, check=False, capture_output=True, text=True)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == f"error: Python runs the code in {ROOT} and not that in this folder: unset PYTHONSAFEPATH.\n"
+    """`fashion`, and with PYTHONSAFEPATH stages and tools, would run the installed code instead: they refuse."""
+    safe = {"PYTHONSAFEPATH": "1"}
+    stage, tool = ((sys.executable, "-m", "stages", "check"), (sys.executable, "-m", "tools", "models"))
+    both = (str(Path(sys.executable).parent / "fashion"), "check")
+    for command, added in ((stage, safe), (tool, safe), (both, {})):
+        variables = checkout.environment | added
+        done = subprocess.run(command, cwd=checkout.folder, env=variables, check=False, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (1, "")
+        assert done.stderr == (
+            f"error: Python runs the code in {ROOT} and not that in this folder: use python -m stages or "
+            "python -m tools, without PYTHONSAFEPATH.\n"
+        )
 
 
 def test_dvc_finds_this_python(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,7 +80,7 @@ def test_too_little_memory_is_reported() -> None:
 
 def test_a_file_that_no_stage_has_made_is_reported(tmp_path: Path) -> None:
     """A missing file is reported with the fix, not with the system's error number."""
-    expected = r"^error: .*/split\.csv is not here: run dvc repro, which makes it\.$"
+    expected = r"^error: .*/split\.csv is not here: dvc repro makes it, or git restore, if it was committed\.$"
     with pytest.raises(SystemExit, match=expected), explained():
         (tmp_path / "split.csv").read_text()
 

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from fashion.errors import FashionError
+from fashion.running.inputs import unchanged
 from fashion.settings.fingerprint import LEFT_OUT, closure, stripped
 from tests.conftest import ROOT, Workspace
 
@@ -48,6 +50,18 @@ if stage := os.environ.get("DVC_STAGE"):
     log = os.open(os.environ["OPENED"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     sys.addaudithook(hook)
 """
+
+
+def test_a_description_may_not_change_while_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training whose description has changed at its end fails; one whose description was written again does not."""
+    monkeypatch.chdir(tmp_path)
+    file = Path("data/inputs/train/cnn.json")
+    file.parent.mkdir(parents=True)
+    file.write_text("1")
+    with unchanged("cnn"):
+        file.write_text("1")
+    with pytest.raises(FashionError, match=r"^settings or code of cnn changed while it trained: "), unchanged("cnn"):
+        file.write_text("2")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from fashion.running.advice import explained
-from fashion.running.environment import prepare, use
+from fashion.running.environment import prepare, refuse_other_code, use
+from fashion.running.lifetime import end_when_asked
 from fashion.settings.params import Params
 from stages.__main__ import app as stages
 from stages.__main__ import program
@@ -152,7 +153,7 @@ def verify(
 @app.command()
 def ablation(
     key: Key,
-    seeds: Annotated[int, typer.Option(min=2, help="The number of trainings of each, with seeds 0, 1, ...")] = 6,
+    seeds: Annotated[int, typer.Option(min=2, max=16, help="Trainings of each, with seeds 0, 1, ...")] = 6,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's epochs.")] = None,
 ) -> None:
     """Train a recipe, and the recipe without each of its ingredients; compare the validation accuracies.
@@ -174,9 +175,12 @@ def main() -> None:
             command.rich_help_panel = panel
             both.registered_commands.append(command)
     with explained():
+        end_when_asked()
+        refuse_other_code()
         both(prog_name="fashion")
 
 
 if __name__ == "__main__":
     with explained():
+        refuse_other_code()
         app(prog_name="python -m tools")

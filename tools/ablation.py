@@ -45,7 +45,7 @@ def ablation(key: str, seeds: int, epochs: int | None) -> None:
             name = f"{key}-{epochs}-epochs-{f'without-{without}' if without else 'whole'}-seed-{seed}".replace(".", "-")
             if name not in known:
                 typer.echo(f"{name}, {len(rows) * seeds + seed + 1} of {len(changes) * seeds}", err=True)
-                _train(name, f"model={key}", f"seed={seed}", f"models.{key}.train.epochs={epochs}", *change)
+                _train(name, f"model={key}", f"seed={seed}", f"++models.{key}.train.epochs={epochs}", *change)
             accuracies.append(metrics_show("metrics/report.json", rev=name)["validation_accuracy"])
         values = pd.Series(accuracies)
         row = {"without": without, "accuracies": accuracies, "mean": values.mean(), "deviation": values.std()}

@@ -6,7 +6,7 @@ import typer
 
 from fashion.errors import FashionError, printable
 from fashion.files import read_json, write_text
-from fashion.judging.evaluated import read_scores
+from fashion.judging.evaluated import accuracies, read_scores
 from fashion.judging.summaries import Ranked
 from fashion.networks.weights import load
 from fashion.settings.params import Params
@@ -19,8 +19,9 @@ def card(key: str, output: Path | None) -> None:
     weights, path = trained(key), output or Path(f"models/{key}.md")
     _, description, header = load(weights)
     scores = read_scores(key, description.identity)
-    board = read_json(Path("metrics/leaderboard.json"), dict[str, Ranked])
-    if not scores or key not in board:
+    row = read_json(Path("metrics/leaderboard.json"), dict[str, Ranked]).get(key)
+    # The leaderboard may be older than the scores.
+    if not scores or not row or not accuracies(scores).items() <= row.items():
         raise FashionError(
             f"metrics has no scores of {weights}: dvc repro models/dvc.yaml:evaluate@{key}, then "
             "dvc repro --single-item models/dvc.yaml:leaderboard makes them."
@@ -30,7 +31,7 @@ def card(key: str, output: Path | None) -> None:
         description=description,
         header=header,
         scores=scores,
-        row=board[key],
+        row=row,
         source=Params.load().published.get(key),
     )
     write_text(path, page)

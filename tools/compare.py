@@ -38,7 +38,7 @@ def compare(file: Path, name: str | None, as_json: bool, as_markdown: bool, page
         raise FashionError(f"{BOARD} ranks no network: dvc repro --single-item models/dvc.yaml:leaderboard makes it.")
     truth, predicted = read_all_predictions([*board])
     labels = read_labels(file, truth)
-    counted = _parts(params, board, truth, predicted)
+    counted = _parts(params, board, truth, predicted, labels)
     parts = {part: of_labels(truth[kept], labels[kept]) for part, kept in counted.items()}
     tests = [mcnemar(truth, theirs, labels) for theirs in predicted.values()]
     corrected = [test._replace(p=p) for test, p in zip(tests, holm([test.p for test in tests]), strict=True)]
@@ -62,11 +62,16 @@ def compare(file: Path, name: str | None, as_json: bool, as_markdown: bool, page
 
 
 def _parts(
-    params: Params, board: Mapping[str, Ranked], truth: Labels, predicted: Mapping[str, Labels]
+    params: Params, board: Mapping[str, Ranked], truth: Labels, predicted: Mapping[str, Labels], labels: Labels
 ) -> dict[str, NDArray[np.bool_]]:
-    """The test images that count: all, those without a near-duplicate, those whose label is not doubtful."""
+    """The test images that count: all, those without a near-duplicate, those whose label is not doubtful.
+
+    As in the leaderboard, no network judges the labels that it predicts itself, nor does one with the same layers.
+    """
     layers = {key: row.layers for key, row in params.models.items()}
-    judges = best({key: row["validation_accuracy"] for key, row in board.items() if key in layers}, layers)
+    own = [layers.get(key) for key, theirs in predicted.items() if np.array_equal(theirs, labels)]
+    ranked = best({key: row["validation_accuracy"] for key, row in board.items() if key in layers}, layers)
+    judges = [key for key in ranked if layers[key] not in own]
     return {
         "all": np.ones(len(truth), bool),
         "without near-duplicates": ~read_near(truth),

@@ -6,12 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import partial
 from io import StringIO
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import typer
+from psutil import pid_exists
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -98,7 +100,7 @@ def _labels(read: Read, key: str) -> Labels:
 
 
 def _damaged(path: str, error: object) -> FashionError:
-    first = str(error).strip().split("\n")[0]
+    first = str(error).strip(" ,:\n").split("\n")[0].rstrip(".")
     return FashionError(f"{path} is damaged, here or in that commit ({first}): restore it with git.")
 
 
@@ -187,6 +189,8 @@ def _by_class(answers: Answers | None, names: Sequence[str]) -> str:
 
 def _stale() -> str:
     """The stages that have run before and that DVC would run again, since their own code, settings or files changed."""
+    if _running():
+        return "Which stages are stale is unknown while DVC runs one."
     # `check` writes what the other stages depend on.
     if _attempt(sys.executable, "-m", "stages", "check") is None:
         return "Which stages are stale is unknown, since `python -m stages check` fails."
@@ -199,6 +203,13 @@ def _stale() -> str:
     stale = [name for name, entries in json.loads(status).items() if name in ran and any(map(_changed, entries))]
     names = ", ".join(_code(name.removeprefix("models/dvc.yaml:")) for name in stale)
     return f"Stale: {names}, and all that depends on them." if stale else "No stage is stale."
+
+
+def _running() -> bool:
+    """Whether DVC runs a stage in this folder: it then holds locks of files."""
+    locks = _mapping(_here, ".dvc/tmp/rwlock")
+    holders = chain(locks.get("write", {}).values(), *locks.get("read", {}).values())
+    return any(pid_exists(holder["pid"]) for holder in holders)
 
 
 def _changed(entry: dict[str, dict[str, Any]] | str) -> bool:

@@ -79,13 +79,13 @@ def sign_flip(differences: Sequence[float]) -> float:
     """The two-sided p value of paired differences: the share of all choices of signs with at least as large a sum.
 
     Exact: of n differences there are 2^n choices, so that p is at least 2 / 2^n (Fisher 1935, The design of
-    experiments, section 21).
+    experiments, section 21). The differences are of figures with six decimals, so sums that close are equal.
     """
     values = np.asarray(differences)
     signs = np.array([*product((1, -1), repeat=len(values))])
     sums = np.abs(signs @ values)
-    # Sums in another order may differ in the last bit.
-    return float((sums >= abs(values.sum()) * (1 - 1e-9)).mean())
+    # A difference of two rounded figures is off by up to 1e-6, and so are both sums for each value.
+    return float((sums >= abs(values.sum()) - 2e-6 * len(values)).mean())
 
 
 def above(values: Sequence[float], figure: float) -> float:
@@ -106,7 +106,7 @@ def best(validation: Mapping[str, float], networks: Mapping[str, object]) -> lis
 def doubtful(truth: Labels, predictions: Sequence[Labels]) -> NDArray[np.bool_]:
     """Whether an image's label is doubtful: the first JUDGES predictions agree on another one.
 
-    None is if there are fewer predictions than that.
+    With fewer predictions no label is doubtful.
     """
     if len(predictions) < JUDGES:
         return np.zeros(len(truth), bool)

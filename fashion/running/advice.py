@@ -38,7 +38,8 @@ def explained() -> Iterator[None]:
     except FashionError as error:
         sys.exit(f"error: {error}")
     except FileNotFoundError as error:
-        sys.exit(f"error: {on_one_line(str(error.filename or error))} is not here: run dvc repro, which makes it.")
+        missing = on_one_line(str(error.filename or error))
+        sys.exit(f"error: {missing} is not here: dvc repro makes it, or git restore, if it was committed.")
     except OSError as error:
         what = on_one_line(f"{error.filename or 'a file'}: {error.strerror or error}")
         sys.exit(f"error: {what}: check the path, its permissions and the free space.")

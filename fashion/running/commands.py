@@ -18,7 +18,7 @@ def environment() -> dict[str, str]:
 def output(*command: str) -> str:
     """A program's standard output; FashionError if it is not installed, or with its error message if it fails.
 
-    Bytes that are not UTF-8 become question marks in a diamond.
+    Bytes that are not UTF-8 become U+FFFD.
     """
     try:
         done = subprocess.run(  # noqa: S603 - no shell

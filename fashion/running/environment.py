@@ -17,11 +17,15 @@ MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_TOP_P
 def refuse_other_code() -> None:
     """Raise FashionError if this folder has the project's code, and Python has imported that of another folder.
 
-    With PYTHONSAFEPATH it imports the code that was installed, also in the folder of dvc exp run --temp.
+    The command `fashion` imports the code that was installed. With PYTHONSAFEPATH so does `python -m`, also in the
+    folder of dvc exp run --temp.
     """
     here = Path("fashion")
     if here.is_dir() and not here.samefile(ROOT / "fashion"):
-        raise FashionError(f"Python runs the code in {ROOT} and not that in this folder: unset PYTHONSAFEPATH.")
+        raise FashionError(
+            f"Python runs the code in {ROOT} and not that in this folder: use python -m stages or python -m tools, "
+            "without PYTHONSAFEPATH."
+        )
 
 
 def use(kernels: Kernels) -> None:

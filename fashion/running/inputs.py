@@ -1,5 +1,9 @@
 """The inputs of a training: the description that the stage check wrote, and where to compute."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from fashion.errors import FashionError
 from fashion.settings.description import DESCRIPTIONS, Description
 from fashion.settings.params import Gpu, Params
@@ -10,7 +14,7 @@ def described(name: str) -> Description:
 
     Raises FashionError if there is none of that name, or if settings or code have changed since it was written.
     """
-    path = DESCRIPTIONS / f"{name}.json"
+    path = _file(name)
     current = Params.load().describe(name)
     # Equal mappings may have their layers in another order.
     if Description.read(path).text != current.text:
@@ -18,6 +22,24 @@ def described(name: str) -> Description:
     return current
 
 
+@contextmanager
+def unchanged(name: str) -> Iterator[None]:
+    """Raise FashionError if the description of a training changes while the body runs.
+
+    DVC reads it again when a training ends, and would record the result as that of the new description.
+    """
+    before = _file(name).read_bytes()
+    yield
+    if _file(name).read_bytes() != before:
+        raise FashionError(
+            f"settings or code of {name} changed while it trained: undo that to keep the result, then run dvc repro."
+        )
+
+
 def gpu() -> Gpu:
     """The settings of `gpu` in params.yaml; device and processes are in no description, so they make nothing stale."""
     return Params.load().gpu
+
+
+def _file(name: str) -> Path:
+    return DESCRIPTIONS / f"{name}.json"

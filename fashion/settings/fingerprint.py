@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-# No result depends on this package: it starts and resumes trainings, and shows progress and errors.
+# It starts and resumes trainings, and shows progress and errors; the kernels that it asks for are in descriptions.
 LEFT_OUT = ROOT / "fashion" / "running"
 # Tokens that are layout, not code.
 LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}

@@ -74,8 +74,8 @@ def choose(device: str, numerics: Numerics, processes: int = 1) -> Hardware:
 
 def configure(hardware: Hardware) -> None:
     """Set this process's threads and determinism."""
-    # Threads that share one operation wait for the slowest of them: up to 70 times as long if another program keeps a
-    # core busy. fashion/threads.py distributes whole lanes and batches instead.
+    # Threads that share one operation wait for the slowest of them: a step of a plain loop takes three to four times as
+    # long if another program keeps a core busy. fashion/threads.py distributes whole lanes and batches instead.
     torch.set_num_threads(1)
     deterministic = hardware.numerics.deterministic
     if deterministic:
