@@ -83,7 +83,7 @@ def training(keys: list[str] | None, rounds: int, busy: bool, output: Path) -> N
             times: dict[str, dict[str, list[float]]] = {when: {name: [] for name in names} for when in conditions}
             for _, name, when in product(range(rounds), names, conditions):
                 bar.set_description(f"{key}: {name}, {when}")
-                # A busy core makes some contestants dozens of times slower.
+                # A busy core makes some contestants several times slower.
                 count = steps if when == "quiet" else max(5, steps // 4)
                 with busy_process() if when == "busy" else nullcontext():
                     times[when][name].append(_measured(name, key, count))
