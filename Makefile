@@ -28,6 +28,7 @@ lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/uv pip check --quiet --python $(BIN)/python
 	$(BIN)/shellcheck .ci/* tools/*.sh examples/*.sh
 	$(BIN)/zizmor --quiet --offline .github/workflows examples/github-actions.yaml
 
@@ -39,7 +40,7 @@ lock: setup
 # uv gets the path, or it would use an environment that happens to be activated.
 .venv/ready: requirements.lock pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet "$$(grep -o '^uv==[^ ]*' requirements.lock)"
 	$(BIN)/uv pip sync --python $(BIN)/python --quiet --compile-bytecode requirements.lock
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
@@ -47,13 +48,13 @@ lock: setup
 
 # What only the slow tests need stays out of the main environment.
 .venv-slow/ready: tests/slow.txt .venv/ready
-	$(BIN)/uv venv --quiet --clear .venv-slow
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-slow
 	$(BIN)/uv pip install --quiet --python .venv-slow --requirement tests/slow.txt
 	touch $@
 
 # Lightning, Keras and JAX, for python -m benchmarks training; all other packages in the versions of requirements.lock.
 peers: setup
-	$(BIN)/uv venv --quiet --clear .venv-peers
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-peers
 	$(BIN)/uv pip freeze --python $(BIN)/python --exclude-editable | \
 		$(BIN)/uv pip install --quiet --python .venv-peers --requirement benchmarks/peers.txt --constraint /dev/stdin
 

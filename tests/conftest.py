@@ -109,6 +109,19 @@ def tool(capsys: pytest.CaptureFixture[str]) -> Tool:
     return run
 
 
+@pytest.fixture(scope="session", autouse=True)
+def alone() -> Iterator[None]:
+    """Git with a name and without the user's settings and repository; and no proxy for the servers of the tests."""
+    identity = {f"GIT_{who}_{what}": "a@b.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+    others = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "NO_PROXY": "127.0.0.1"}
+    with pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith("GIT_")]:
+            environment.delenv(name)
+        for name, value in (identity | others).items():
+            environment.setenv(name, value)
+        yield
+
+
 @pytest.fixture(scope="session")
 def real() -> Path:
     """The folder with the official files."""
@@ -123,19 +136,14 @@ class Workspace:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of this project, without the user's settings."""
-        identity = {f"GIT_{who}_{what}": "a@b.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-        return (
-            os.environ
-            | identity
-            | {
-                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-                "FASHION_CHECKPOINTS": "",
-                "FASHION_MNIST_MIRROR": "",
-                "GIT_CONFIG_GLOBAL": os.devnull,
-                "DVC_NO_ANALYTICS": "1",
-            }
-        )
+        """The environment of this project, without the user's settings and GPUs."""
+        return os.environ | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "FASHION_CHECKPOINTS": "",
+            "FASHION_MNIST_MIRROR": "",
+            "DVC_NO_ANALYTICS": "1",
+            "CUDA_VISIBLE_DEVICES": "",
+        }
 
     def run(self, *command: str, fails: bool = False) -> str:
         """Run a command there and return its output; it must fail if `fails`, and succeed otherwise."""

@@ -415,7 +415,6 @@ def test_codes_are_far_apart_and_the_nearest_wins() -> None:
             "layers.a.kernel_size is 0: it must be greater than or equal to 1.",
         ),
         ({"a": ("Conv2d", {"out_channels": 4, "kernel_size": 3, "stride": 0})}, "layers.a: Conv2d does not"),
-        ({"a": ("Linear", {"out_features": 0})}, "layers.a: Linear does not"),
         ({"a": ("MaxPool2d", {"kernel_size": 2, "return_indices": True})}, "layers.a: MaxPool2d does not fit"),
         ({"a": ("Flatten", {"start_dim": 0})}, "layers.a: Flatten does not fit"),
         ({"train": ("Flatten", {})}, "layers.train: torch itself uses this name"),

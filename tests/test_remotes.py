@@ -59,12 +59,6 @@ def origin(checkout: Workspace, s3: str, tmp_path_factory: pytest.TempPathFactor
     return workspace
 
 
-def clone(origin: Workspace, folder: Path) -> Workspace:
-    """A clone, as on another machine."""
-    origin.run("git", "clone", "--quiet", str(origin.folder), str(folder))
-    return Workspace(folder)
-
-
 def results(workspace: Workspace) -> dict[str, bytes]:
     """All files that a run writes: locks, metrics, pictures, weights."""
     patterns = ("dvc.lock", "models/*", "metrics/**/*", "plots/*", "docs/*")
@@ -82,7 +76,7 @@ def kill(process: "subprocess.Popen[str]") -> str:
 
 def test_many_machines_equal_one_and_a_killed_one_resumes(origin: Workspace, tmp_path: Path) -> None:
     """Three workers at once, one of them killed and resumed, and a head that trains nothing equal a single machine."""
-    workers = {key: clone(origin, tmp_path / key) for key in KEYS}
+    workers = {key: origin.clone(tmp_path / key) for key in KEYS}
     work = {key: ("tools/fan_out.sh", "worker", f"evaluate@{key}") for key in KEYS}
     lost = workers["cnn"].running(*work["cnn"], until="epoch +3/")
     others = {key: workers[key].start(*work[key]) for key in ("lenet5", "fcnn")}
@@ -93,11 +87,11 @@ def test_many_machines_equal_one_and_a_killed_one_resumes(origin: Workspace, tmp
     trainings = {key: [stage for stage in ran(output) if "train@" in stage] for key, output in outputs.items()}
     assert trainings == {key: [f"train@{key}"] for key in KEYS}
 
-    head = clone(origin, tmp_path / "head")
+    head = origin.clone(tmp_path / "head")
     assert {stage.split("@")[0] for stage in ran(head.run("tools/fan_out.sh", "head"))} == {
         *("download", "evaluate", "report", "leaderboard", "results")
     }
-    single = clone(origin, tmp_path / "single")
+    single = origin.clone(tmp_path / "single")
     assert [f"train@{key}" for key in sorted(KEYS)] == [
         stage for stage in single.stages("repro", "--all-pipelines") if "train@" in stage
     ]
@@ -107,7 +101,7 @@ def test_many_machines_equal_one_and_a_killed_one_resumes(origin: Workspace, tmp
 
 def test_a_head_without_a_remote_trains_nothing(origin: Workspace, tmp_path: Path) -> None:
     """Without a remote to meet in, the head reports this and trains nothing."""
-    head = clone(origin, tmp_path / "head")
+    head = origin.clone(tmp_path / "head")
     head.run("dvc", "remote", "remove", "team")
     output = head.run("tools/fan_out.sh", "head", fails=True)
     assert "error: DVC has no default remote" in output
@@ -117,7 +111,7 @@ def test_a_head_without_a_remote_trains_nothing(origin: Workspace, tmp_path: Pat
 @pytest.fixture(scope="module")
 def shared(origin: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """A repository whose chosen model is trained, committed, and pushed to the bucket."""
-    workspace = clone(origin, tmp_path_factory.mktemp("shared") / "project")
+    workspace = origin.clone(tmp_path_factory.mktemp("shared") / "project")
     workspace.run("dvc", "repro")
     workspace.commit("lenet5 on digits")
     workspace.run("dvc", "push")
@@ -127,7 +121,7 @@ def shared(origin: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Works
 @pytest.mark.parametrize("command", ["pull -d report", "pull models/lenet5.safetensors", "repro --pull"])
 def test_a_clone_gets_the_chosen_model_without_training(shared: Workspace, tmp_path: Path, command: str) -> None:
     """With only the remote, a new clone gets the trained weights, and nothing is left to run."""
-    other = clone(shared, tmp_path / "other")
+    other = shared.clone(tmp_path / "other")
     assert other.stages(*command.split()) == []
     assert other.stages("repro", "--pull") == []
     weights = "models/lenet5.safetensors"
@@ -146,7 +140,7 @@ def test_a_version_of_the_model_is_fetched_by_its_name(shared: Workspace, tmp_pa
 
 def test_a_web_server_is_enough_to_read(shared: Workspace, tmp_path: Path) -> None:
     """A copy of the remote on a read-only web server gives a new clone the chosen model."""
-    other = clone(shared, tmp_path / "other")
+    other = shared.clone(tmp_path / "other")
     (tmp_path / "copy").mkdir()
     shared.run("dvc", "remote", "add", "--local", "copy", str(tmp_path / "copy"))
     shared.run("dvc", "push", "--remote", "copy")

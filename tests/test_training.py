@@ -119,8 +119,10 @@ def test_batch_norm_keeps_the_mean_of_the_lanes(params: Params, digits: Part) ->
     for half in order.tensor_split(2):
         norm = nn.BatchNorm2d(1)
         norm(inputs(part.images[half.numpy()], architecture.pixels).float())
-        expected.append(norm.state_dict()["running_var"])
-    torch.testing.assert_close(run.network.state_dict()["norm1.running_var"], torch.stack(expected).mean(0))
+        expected.append(norm.state_dict())
+    for name in ("running_mean", "running_var"):
+        mean = torch.stack([state[name] for state in expected]).mean(0)
+        torch.testing.assert_close(run.network.state_dict()[f"norm1.{name}"], mean)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

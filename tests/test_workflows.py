@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from ruamel.yaml import YAML
 from fashion.settings.params import Params
 from tests.conftest import ROOT, Workspace
 
-FILES = {path.stem: path for path in ROOT.glob(".github/workflows/*.yaml")}
+PATHS = [*ROOT.glob(".github/workflows/*.yaml"), ROOT / "examples/github-actions.yaml"]
+FILES = {path.stem: path for path in PATHS}
 WORKFLOWS = {name: YAML(typ="safe").load(path) for name, path in FILES.items()}
 JOBS = {f"{name}/{key}": job for name, workflow in WORKFLOWS.items() for key, job in workflow["jobs"].items()}
 RUNS = [step["run"] for job in JOBS.values() for step in job["steps"] if "run" in step]
@@ -55,9 +57,7 @@ def clone(trained: Workspace, tmp_path: Path) -> Workspace:
 def test_examples_train_every_architecture(checkout: Workspace, tmp_path: Path) -> None:
     """GitHub's example has one worker for each architecture of params.yaml and one for each repeat."""
     params = Params.load(ROOT / "params.yaml")
-    workflow = YAML(typ="safe").load(ROOT / "examples/github-actions.yaml")
-    (text,) = (one["run"] for one in workflow["jobs"]["list"]["steps"] if one.get("id") == "list")
-    play(checkout, text, f"GITHUB_OUTPUT={tmp_path / 'output'}")
+    play(checkout, step("github-actions/list", "stages="), f"GITHUB_OUTPUT={tmp_path / 'output'}")
     name, stages = (tmp_path / "output").read_text().split("=", 1)
     assert name == "stages"
     assert json.loads(stages) == [
@@ -83,6 +83,9 @@ def test_each_job_has_the_least_permissions() -> None:
         "ci/results": {"contents": "read"},
         "ci/comment": {"actions": "read", "pull-requests": "write"},
         "train/train": {"contents": "write"},
+        "github-actions/list": {"contents": "read"},
+        "github-actions/worker": {"contents": "read"},
+        "github-actions/head": {"contents": "write"},
         "release/release": {"contents": "write", "id-token": "write", "attestations": "write"},
     }
     assert not re.search(r"checkout|python|dvc|make|\./|\.ci", json.dumps(JOBS["ci/comment"]["steps"]))
@@ -109,12 +112,17 @@ def test_a_release_has_weights_with_their_sums(clone: Workspace) -> None:
     """A tag makes a release with the chosen architecture's weights, ONNX file and card, and sums that match."""
     assert WORKFLOWS["release"]["on"] == {"push": {"tags": ["v*"]}}
     steps = [one["run"] for one in JOBS["release/release"]["steps"] if "run" in one]
-    assert [re.split("[ =]", text)[0] for text in steps] == ["make", "echo", "dvc", "dvc", "model", "gh"]
-    for text in steps[2:5]:
-        play(clone, text)
+    words = ["make", "echo", "version", "dvc", "dvc", "model", "python", "gh"]
+    assert [re.split("[ =]", text)[0] for text in steps] == words
+    tag = f"GITHUB_REF_NAME=v{version('fashion')}"
+    for text in steps[2:7]:
+        play(clone, text, tag)
     files = sorted(path.name for path in (clone.folder / "release").iterdir())
     assert files == ["SHA256SUMS", "lenet5.md", "lenet5.onnx", "lenet5.safetensors"]
     assert clone.run("sh", "-c", "cd release && sha256sum --check --strict SHA256SUMS").count(": OK") == 3
+    assert (clone.folder / "notes.md").read_text().startswith("No setting and no number changed since ")
+    refused = play(clone, steps[2], "GITHUB_REF_NAME=v9.9.9", fails=True)
+    assert refused == f"error: the tag is v9.9.9, and pyproject.toml has version {version('fashion')}\n"
 
 
 @pytest.mark.dvc
@@ -248,7 +256,7 @@ esac
     ],
 )
 def test_one_comment_is_kept(tmp_path: Path, comments: str, expected: str) -> None:
-    """The comment's job downloads the previous job's results and edits its own comment, or writes a first one."""
+    """The comment's job downloads the results of the job before it, and edits the last comment found or writes one."""
     gh = tmp_path / "bin/gh"
     gh.parent.mkdir()
     gh.write_text(GH)
