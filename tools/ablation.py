@@ -1,11 +1,14 @@
 """Tool ablation: what each ingredient of a recipe contributes."""
 
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import typer
 from dvc.api import metrics_show
 
@@ -29,6 +32,7 @@ WITHOUT: dict[str, Any] = {
 
 def ablation(key: str, seeds: int, epochs: int | None) -> None:
     """Run the experiments that are missing, then write and print the validation accuracies."""
+    signal.signal(signal.SIGTERM, _interrupt)
     params = Params.load()
     recipe = params.architecture(key).train
     epochs = epochs or recipe.epochs
@@ -82,6 +86,14 @@ def _train(name: str, *changes: str) -> None:
             raise FashionError(f"{name}: interrupted; the same command resumes the ablation.") from None
     if failed:
         raise FashionError(f"the experiment {name} failed; its messages are above.")
+
+
+def _interrupt(*_: object) -> None:
+    """Do what Ctrl-C does: interrupt dvc and its training, too."""
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.Error):
+            process.send_signal(signal.SIGINT)
+    raise KeyboardInterrupt
 
 
 def _show(rows: list[dict[str, Any]]) -> None:

@@ -88,6 +88,8 @@ class Interruption(NamedTuple):
         moment, sent = rng.uniform(0, duration), rng.choice(SIGNALS)
         # While a stage runs, DVC leaves Ctrl-C to it: a terminal sends that to both.
         both = command in DVC and sent == signal.SIGINT
+        # DVC outlives a killed program that started it.
+        both |= "ablation" in command and sent == signal.SIGKILL
         return cls(moment, sent, group=both or rng.random() < 0.5)
 
 
