@@ -1,6 +1,7 @@
 """What makes a stage run again: the fingerprint of its code, the description of a training, and nothing else."""
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from ruamel.yaml import YAML
 from fashion.errors import FashionError
 from fashion.running.inputs import unchanged
 from fashion.settings.fingerprint import LEFT_OUT, closure, stripped
+from fashion.settings.params import Params
 from tests.conftest import ROOT, Workspace
 
 SOURCE = '''\
@@ -57,11 +59,13 @@ def test_a_description_may_not_change_while_it_is_used(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     file = Path("data/inputs/train/cnn.json")
     file.parent.mkdir(parents=True)
-    file.write_text("1")
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    description = Params.load().describe("cnn")
+    file.write_text(description.text)
     with unchanged("cnn"):
-        file.write_text("1")
+        file.write_text(description.text)
     with pytest.raises(FashionError, match=r"^settings or code of cnn changed while it trained: "), unchanged("cnn"):
-        file.write_text("2")
+        file.write_text(description.model_copy(update={"seed": description.seed + 1}).text)
 
 
 @pytest.mark.parametrize(

@@ -28,9 +28,9 @@ def unchanged(name: str) -> Iterator[None]:
 
     DVC reads it again when a training ends, and would record the result as that of the new description.
     """
-    before = _file(name).read_bytes()
+    before = described(name).text
     yield
-    if _file(name).read_bytes() != before:
+    if Description.read(_file(name)).text != before:
         raise FashionError(
             f"settings or code of {name} changed while it trained: undo that to keep the result, then run dvc repro."
         )
