@@ -120,7 +120,7 @@ def hardware(changes: Mapping[str, Any] = MappingProxyType({})) -> Hardware:
 
 
 def plain_network(row: Architecture) -> nn.Sequential:
-    """The network with torch's own layers in place of the project's faster ones."""
+    """The network with torch's own layers, where torch has them, in place of the project's faster ones."""
     own = {
         "AvgPool2d": (nn.AvgPool2d, None),
         "Conv2d": (nn.Conv2d, "in_channels"),

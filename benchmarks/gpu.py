@@ -4,6 +4,7 @@ All of it runs in one process. A training's time begins when its network is on t
 """
 
 import itertools
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
@@ -23,7 +24,7 @@ from tqdm import tqdm
 from benchmarks.contestants import expert_step
 from benchmarks.measuring import BATCH
 from benchmarks.processes import machine
-from fashion.data.fetching import fetch
+from fashion.data.fetching import MIRROR, fetch
 from fashion.data.reading import Part, read_part, read_split
 from fashion.data.splitting import split
 from fashion.errors import FashionError
@@ -98,7 +99,7 @@ def gpu(minutes: float, seeds: int, output: Path) -> None:
     figures: dict[str, Any] = {"machine": machine(), "missing": [], "steps": {}, "trainings": {}, "races": {}}
     with TemporaryDirectory() as folder:
         path = Path(folder)
-        list(fetch(params.data.dataset, path, None))
+        list(fetch(params.data.dataset, path, os.environ.get(MIRROR)))
         images = Images(path, params, read_part(path, "train"), read_part(path, "test"))
         run_all(items(params, images, seeds), started + 60 * minutes, figures, output)
     typer.echo(tables(figures))

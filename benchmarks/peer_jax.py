@@ -66,12 +66,12 @@ def network(row: Architecture, dtype: Any = jnp.float32) -> nnx.Sequential:
 def _layer(kind: str, arguments: dict[str, Any], width: int, dtype: Any, rngs: nnx.Rngs) -> Any:  # noqa: PLR0911 - a table
     """A row's layer in Flax, for an input whose last axis has that width."""
     match kind, arguments:
-        case "Conv2d", {"out_channels": maps, "kernel_size": size, **rest}:
+        case "Conv2d", {"out_channels": maps, "kernel_size": size, **rest} if rest in ({}, {"padding": size // 2}):
             padding = "SAME" if rest.get("padding") else "VALID"
             return nnx.Conv(width, maps, (size, size), padding=padding, dtype=dtype, rngs=rngs)
-        case "Linear", {"out_features": units}:
+        case "Linear", {"out_features": units, **rest} if not rest:
             return nnx.Linear(width, units, dtype=dtype, rngs=rngs)
-        case (("MaxPool2d" | "AvgPool2d"), {"kernel_size": size, **rest}):
+        case (("MaxPool2d" | "AvgPool2d"), {"kernel_size": size, **rest}) if rest.keys() <= {"stride"}:
             pool = nnx.max_pool if kind == "MaxPool2d" else nnx.avg_pool
             return partial(pool, window_shape=(size, size), strides=(rest.get("stride", size),) * 2)
         case "Dropout", {"p": share}:

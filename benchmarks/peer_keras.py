@@ -49,11 +49,11 @@ def network(row: Architecture) -> keras.Sequential:
 def _layer(kind: str, arguments: dict[str, Any]) -> Any:  # noqa: PLR0911 - a table
     """A row's layer in Keras."""
     match kind, arguments:
-        case "Conv2d", {"out_channels": maps, "kernel_size": size, **rest}:
+        case "Conv2d", {"out_channels": maps, "kernel_size": size, **rest} if rest in ({}, {"padding": size // 2}):
             return layers.Conv2D(maps, size, padding="same" if rest.get("padding") else "valid")
-        case "Linear", {"out_features": units}:
+        case "Linear", {"out_features": units, **rest} if not rest:
             return layers.Dense(units)
-        case (("MaxPool2d" | "AvgPool2d"), {"kernel_size": size, **rest}):
+        case (("MaxPool2d" | "AvgPool2d"), {"kernel_size": size, **rest}) if rest.keys() <= {"stride"}:
             pooling = layers.MaxPooling2D if kind == "MaxPool2d" else layers.AveragePooling2D
             return pooling(size, rest.get("stride"))
         case "Dropout", {"p": share}:

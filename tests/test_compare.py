@@ -43,7 +43,9 @@ def committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         rows[key] = {"model": key, "split": "x", **sizes, **numbers, "published": {}, "repeats": {}, "level_with": []}
     write_json(Path("metrics/leaderboard.json"), rows)
     distance = np.where(np.arange(1000) < 10, 5.0, 50.0)
-    table = pd.DataFrame(0, index=range(1000), columns=[*COLUMNS]).assign(label=TRUTH, distance=distance)
+    table = pd.DataFrame(0, index=range(1000), columns=[*COLUMNS]).assign(
+        image=range(1000), label=TRUTH, distance=distance
+    )
     write_csv(TABLE, table)
     write_bytes(Path("data/raw/t10k-images-idx3-ubyte"), idx_bytes(RNG.integers(0, 256, (1000, 28, 28), np.uint8)))
 
@@ -82,7 +84,7 @@ def test_every_form_of_a_file_gives_the_same_labels() -> None:
         (MINE[:-1], "has 999 x 1 values, and there are 1,000 test images: expected labels from 0 to 9, or a score for"),
         (MINE + 1, "has the label 10 for image [0-9]+: expected labels from 0 to 9"),
         (MINE + 0.5, r"has the label [0-9]\.5 for image 0: expected"),
-        ([*MINE[:-1], "Shirt"], "line 1000, has 'Shirt', not a number: expected labels"),
+        ([*MINE[:-1], "Shirt"], "has 'Shirt' for image 999, not a number: expected labels"),
         (
             np.sort(MINE),
             "has 1[0-9]\\.[0-9]% right labels, as many as by chance: expected a label for each test image, in",
@@ -97,7 +99,7 @@ def test_a_damaged_file_is_reported(tool: Tool, labels: Any, message: str) -> No
     """Wrong length, labels, order or content end with one sentence that says what was found and what was expected."""
     code, output, errors = tool("compare", str(written("mine.csv", labels)))
     assert (code, output) == (1, "")
-    assert re.search(f"^error: mine.csv,? {message}", errors)
+    assert re.search(f"^error: mine.csv {message}", errors)
 
 
 def test_other_files_are_reported() -> None:
@@ -172,6 +174,9 @@ def test_text_markdown_and_page_show_the_same(tool: Tool) -> None:
     assert markdown.startswith("### mine\n\nIt is better than ")
     content = page.read_text()
     assert content.count("data:image/png;base64,") == 40
+    # Where the file is right, fewer than half of the six networks are; where it is wrong, more than half.
+    right = [int(number) for number in re.findall(r"(\d) of 6 right", content)]
+    assert max(right[:20]) < 3 < min(right[20:])
     assert not re.search(r'(src|href)="(?!data:)', content)
     assert f'<td class="n">{100 * test.gain:+.2f}</td>' in content
 

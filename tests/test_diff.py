@@ -282,13 +282,27 @@ def test_damaged_files_are_named(workspace: Workspace, file: str, content: str, 
         diff(None)
 
 
+@pytest.mark.parametrize("content", ['{"test": null}', '{"test": 1, "classes": null}', '{"classes": [1]}'])
+def test_incomplete_scores_are_shown_as_far_as_they_go(
+    workspace: Workspace, capsys: pytest.CaptureFixture[str], content: str
+) -> None:
+    """A file of scores without accuracies or classes, of another version for example, has hyphens in their place."""
+    results(workspace, "fcnn", range(99))
+    (workspace.folder / "metrics/evaluate/fcnn.json").write_text(content)
+    assert re.search(r"\| `fcnn` \| .*-.* \| .*-.* \|", printed(capsys, "HEAD")[1])
+
+
 def test_a_running_stage_is_not_disturbed(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
-    """While DVC holds a lock, the inputs of the running stage stay as they are; a lock of a dead process holds none."""
+    """While DVC holds or writes its locks, the inputs of its stages stay; a dead process holds none."""
     lock = workspace.folder / ".dvc/tmp/rwlock"
     running = "Which stages are stale is unknown while DVC runs one."
-    for process, expected in ((os.getpid(), running), (2**22 + 1, STALE)):
+    mine, dead = (
+        json.dumps({"read": {"/data/inputs": [{"pid": process, "cmd": "dvc repro"}]}, "write": {}})
+        for process in (os.getpid(), 2**22 + 1)
+    )
+    for content, expected in ((mine, running), (mine[:-9], running), (dead, STALE)):
         lock.parent.mkdir(parents=True, exist_ok=True)
-        lock.write_text(json.dumps({"read": {"/data/inputs": [{"pid": process, "cmd": "dvc repro"}]}, "write": {}}))
+        lock.write_text(content)
         diff(None)
         assert capsys.readouterr().out.endswith(f"{expected}\n")
 

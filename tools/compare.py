@@ -24,7 +24,8 @@ from fashion.showing.tables import show
 from fashion.using.labels import read_labels
 from fashion.using.loading import made_by
 
-BOARD = Path("metrics/leaderboard.json")
+# The file with the ranking, and the stage that makes it.
+BOARD, RANK = Path("metrics/leaderboard.json"), "--single-item models/dvc.yaml:leaderboard"
 # The number of images of each kind that the page shows.
 SHOWN = 20
 
@@ -33,9 +34,10 @@ def compare(file: Path, name: str | None, as_json: bool, as_markdown: bool, page
     """Print the comparison, and write the page."""
     params = Params.load()
     classes = DATASETS[params.data.dataset].classes
-    board = read_json(BOARD, dict[str, Ranked])
+    with made_by(RANK):
+        board = read_json(BOARD, dict[str, Ranked])
     if not board:
-        raise FashionError(f"{BOARD} ranks no network: dvc repro --single-item models/dvc.yaml:leaderboard makes it.")
+        raise FashionError(f"{BOARD} ranks no network: dvc repro {RANK} makes it.")
     truth, predicted = read_all_predictions([*board])
     labels = read_labels(file, truth)
     counted = _parts(params, board, truth, predicted, labels)
@@ -155,8 +157,8 @@ def _page(
     right = np.stack([theirs == truth for theirs in predicted.values()]).sum(0)
     mine = labels == truth
     # First those on which the file differs from the most networks.
-    won = [int(i) for i in np.argsort(right, kind="stable") if mine[i] and right[i] < len(predicted)]
-    lost = [int(i) for i in np.argsort(-right, kind="stable") if not mine[i] and right[i]]
+    won = [int(i) for i in np.argsort(right, kind="stable") if mine[i] and 2 * right[i] < len(predicted)]
+    lost = [int(i) for i in np.argsort(-right, kind="stable") if not mine[i] and 2 * right[i] > len(predicted)]
     return render(
         "compare.html",
         **found,

@@ -141,8 +141,15 @@ def _chosen(before: Read, after: Read) -> list[str]:
     if not (was and now):
         return [table]
     answers = _answers(before, str(was.get("model")), after, str(now.get("model")))
-    classes = _mapping(after, f"metrics/evaluate/{now.get('model')}.json").get("classes", [])
-    return [table, f"Test images: {_verdict(answers)}.", _by_class(answers, [row["class"] for row in classes])]
+    return [table, f"Test images: {_verdict(answers)}.", _by_class(answers, _classes(after, str(now.get("model"))))]
+
+
+def _classes(read: Read, key: str) -> list[str]:
+    """The names of the classes in an architecture's scores."""
+    match _mapping(read, f"metrics/evaluate/{key}.json").get("classes"):
+        case [*rows]:
+            return [row["class"] for row in rows if isinstance(row, dict) and "class" in row]
+    return []
 
 
 def _others(commit: str, before: Read, after: Read) -> str:
@@ -158,11 +165,19 @@ def _others(commit: str, before: Read, after: Read) -> str:
             continue
         cells = []
         for part in ("validation", "test"):
-            old, new, _ = _figures("accuracy", *(scores.get(part, {}).get("accuracy") for scores in (was, now)))
+            old, new, _ = _figures("accuracy", _accuracy(was, part), _accuracy(now, part))
             cells.append(f"{old} → {new}")
         verdict = _verdict(_answers(before, key, after, key)) if was and now else "new" if now else "removed"
         rows.append([_code(key), *cells, verdict])
     return _table("other training | validation | test | paired test", rows)
+
+
+def _accuracy(scores: dict[str, Any], part: str) -> object:
+    """The accuracy in a file of scores; None if there is none."""
+    match scores.get(part):
+        case {"accuracy": accuracy}:
+            return accuracy
+    return None
 
 
 def _answers(before: Read, old: str, after: Read, new: str) -> Answers | None:
@@ -207,7 +222,11 @@ def _stale() -> str:
 
 def _running() -> bool:
     """Whether DVC runs a stage in this folder: it then holds locks of files."""
-    locks = _mapping(_here, ".dvc/tmp/rwlock")
+    try:
+        locks = _mapping(_here, ".dvc/tmp/rwlock")
+    except FashionError:
+        # DVC is writing it.
+        return True
     holders = chain(locks.get("write", {}).values(), *locks.get("read", {}).values())
     return any(pid_exists(holder["pid"]) for holder in holders)
 

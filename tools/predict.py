@@ -66,6 +66,8 @@ def _save(folder: Path, pictures: Sequence[tuple[Path, Grey]]) -> list[str]:
 def _likeliest(key: str, pictures: Sequence[Grey], top: int) -> list[list[dict[str, Any]]]:
     """The likeliest classes of each picture, the likeliest first."""
     network, description, header = load(trained(key))
+    # One thread computes a batch everywhere else, too, so that the number of cores changes no bit.
+    torch.set_num_threads(1)
     names = header["classes"]
     # The shape is right for an empty list too.
     images = np.array(pictures, np.uint8).reshape(-1, SIDE, SIDE)

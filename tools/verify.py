@@ -126,6 +126,6 @@ def _words(found: dict[str, Any]) -> str:
     if epoch is None and weights_same:
         weights = ", and the same weights" if "weights_same" in found else ""
         return f"{found['model']}: the same bytes as committed: the figures of {found['epochs']} epochs{weights}"
-    where = f"from epoch {epoch} on" if epoch else "in the weights alone"
+    where = f"from epoch {epoch} on" if epoch else "in the weights' file alone"
     labels = f"; {found['labels_different']:,} predicted labels differ, {found['words']}" if not weights_same else ""
     return f"{found['model']}: differs from the committed result {where}{labels}"

@@ -17,8 +17,8 @@ from fashion.settings.params import PATH, UNDO, Params
 
 # pydantic lists the allowed values as 'a', 'b' or 'c'.
 QUOTED = "'(.*?)'"
-# The optional packages, and the extra that installs them.
-EXTRAS = {"onnx": "onnx", "onnxruntime": "onnx", "onnxscript": "onnx"}
+# The optional packages, which the extra `onnx` installs.
+ONNX = ("onnx", "onnxruntime", "onnxscript")
 
 
 @contextmanager
@@ -77,10 +77,10 @@ def sentence(error: ValidationError) -> str:
 
 def _cure(error: Exception) -> str | None:
     """The fix for a missing package, or for an error of torch or NumPy that a setting avoids; None for other errors."""
-    if isinstance(error, ModuleNotFoundError) and error.name in EXTRAS:
+    if isinstance(error, ModuleNotFoundError) and error.name in ONNX:
         return (
             f"{error.name} is not installed: .venv/bin/uv pip install --constraint requirements.lock --editable "
-            f"'.[{EXTRAS[error.name]}]' installs it."
+            "'.[onnx]' installs it."
         )
     # Recognised by words and modules, without importing torch, so that --help answers at once.
     if "deterministic" in str(error):

@@ -62,8 +62,8 @@ def _table(path: Path, truth: Labels) -> NDArray[np.float64]:
     wrong = np.argwhere(np.isnan(rows))
     if len(wrong):
         row, column = wrong[0]
-        line = row + bool(header)
-        raise FashionError(f"{path}, line {line + 1}, has {table.iloc[line, column]!r}, not a number: {EXPECTED}.")
+        value = table.iloc[row + bool(header), column]
+        raise FashionError(f"{path} has {value!r} for image {row}, not a number: {EXPECTED}.")
     if TRUTH in header and not np.array_equal(rows[:, header.index(TRUTH)], truth):
         raise FashionError(f"{path} has other true labels than the test images, or in another order.")
     return rows[:, header.index(PREDICTION)] if PREDICTION in header else rows
