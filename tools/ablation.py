@@ -41,6 +41,17 @@ def ablation(key: str, seeds: int, epochs: int | None) -> None:
         raise FashionError(
             f"experiments start from a commit, and {changed[0][3:]} has uncommitted changes: commit or undo them."
         )
+    try:
+        rows = _rows(key, seeds, epochs, changes)
+    except KeyboardInterrupt:
+        raise FashionError("interrupted; the same command resumes the ablation.") from None
+    found = {"model": key, "training": params.describe(key).identity, "epochs": epochs, "seeds": seeds, "rows": rows}
+    write_json(Path(f"metrics/ablation/{key}.json"), found)
+    _show(rows)
+
+
+def _rows(key: str, seeds: int, epochs: int, changes: dict[str, list[str]]) -> list[dict[str, Any]]:
+    """Run the experiments that are missing; the accuracies of the whole recipe, and of it without each ingredient."""
     known = output(*DVC, "exp", "list", "--name-only").split()
     rows: list[dict[str, Any]] = []
     for without, change in changes.items():
@@ -54,9 +65,7 @@ def ablation(key: str, seeds: int, epochs: int | None) -> None:
         values = pd.Series(accuracies)
         row = {"without": without, "accuracies": accuracies, "mean": values.mean(), "deviation": values.std()}
         rows.append(row | {"p": sign_flip(values - rows[0]["accuracies"]) if rows else None})
-    found = {"model": key, "training": params.describe(key).identity, "epochs": epochs, "seeds": seeds, "rows": rows}
-    write_json(Path(f"metrics/ablation/{key}.json"), found)
-    _show(rows)
+    return rows
 
 
 def _changes(key: str, recipe: Train) -> dict[str, list[str]]:
@@ -83,7 +92,7 @@ def _train(name: str, *changes: str) -> None:
         except KeyboardInterrupt:
             # dvc and the training got the signal too, and need time to clean up.
             process.wait()
-            raise FashionError(f"{name}: interrupted; the same command resumes the ablation.") from None
+            raise
     if failed:
         raise FashionError(f"the experiment {name} failed; its messages are above.")
 
