@@ -1,4 +1,4 @@
-"""Rebuild, train and evaluate published Fashion-MNIST classifiers; only the package `running` knows about DVC.
+"""Rebuild, train and evaluate published Fashion-MNIST classifiers; only the package `running` runs DVC.
 
 A package imports only those above it in this list:
 

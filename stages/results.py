@@ -15,8 +15,8 @@ from fashion.errors import FashionError
 from fashion.files import checked, read_json, write_bytes, write_text
 from fashion.judging.comparing import JUDGES, LEVEL, agreement, best
 from fashion.judging.current import current, descriptions, sentence
-from fashion.judging.evaluated import read_all_predictions
-from fashion.judging.neighbours import NEAR, read_neighbours
+from fashion.judging.evaluated import accuracies, read_all_predictions
+from fashion.judging.neighbours import NEAR, TABLE, read_neighbours
 from fashion.judging.summaries import Ablation, Ranked
 from fashion.settings.description import Description
 from fashion.settings.params import Params
@@ -38,8 +38,12 @@ def results() -> None:
     found, left_out = current(trainings)
     board = read_json(Path("metrics/leaderboard.json"), dict[str, Ranked])
     rows = {key: row for key, row in board.items() if key in found}
-    if not rows:
-        raise FashionError("no architecture is ranked: run dvc repro --single-item models/dvc.yaml:leaderboard first.")
+    scores = {key: accuracies(found[key]) for key in params.models if key in found}
+    if not rows or any(not mine.items() <= board.get(key, {}).items() for key, mine in scores.items()):
+        raise FashionError(
+            "metrics/leaderboard.json does not rank the current scores: "
+            "run dvc repro --single-item models/dvc.yaml:leaderboard first."
+        )
     ablations, other = _ablations(trainings)
     left_out += [f"the ablation of {key}" for key in other]
     layers = {key: trainings[key].architecture.layers for key in rows}
@@ -89,6 +93,9 @@ def _neighbours(train: Part, test: Part) -> list[dict[str, Any]]:
     Also draws pairs: a row for each of the distances SHOWN, of those that come closest to it, the test image on top.
     """
     table = read_neighbours(test.labels)
+    known = table["neighbour"].between(0, len(train.labels) - 1).all()
+    if not (known and np.array_equal(train.labels[table["neighbour"]], table["neighbour_label"])):
+        raise FashionError(f"{TABLE} is of other training images: run dvc repro models/dvc.yaml:neighbours.")
     rows = []
     for limit in LIMITS:
         near = table[table["distance"] <= limit]

@@ -10,7 +10,7 @@ import torch
 from fashion.data.reading import Part
 from fashion.errors import FashionError
 from fashion.files import write_csv
-from fashion.judging.neighbours import NEAR, TABLE, nearest, read_near, views
+from fashion.judging.neighbours import COLUMNS, NEAR, TABLE, nearest, read_near, views
 from stages import neighbours as stage
 
 RNG = np.random.default_rng(0)
@@ -66,5 +66,13 @@ def test_the_threshold_is_inclusive(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """A distance of exactly the threshold counts as near, a larger one does not."""
     monkeypatch.chdir(tmp_path)
     row = {"image": 0, "label": 3, "neighbour": 0, "neighbour_label": 3, "mirrored": 0, "down": 0, "right": 0}
-    write_csv(TABLE, pd.DataFrame([row | {"distance": NEAR}, row | {"distance": NEAR + 0.0001}]))
+    write_csv(TABLE, pd.DataFrame([row | {"distance": NEAR}, row | {"image": 1, "distance": NEAR + 0.0001}]))
     assert read_near(np.array([3, 3])).tolist() == [True, False]
+
+
+def test_images_without_near_duplicates_remain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If every test image is a near-duplicate, no accuracy without them exists, and an error says so."""
+    monkeypatch.chdir(tmp_path)
+    write_csv(TABLE, pd.DataFrame([dict.fromkeys(COLUMNS, 0) | {"distance": NEAR}]))
+    with pytest.raises(FashionError, match=r"every test image is a near-duplicate; choose a data set"):
+        read_near(np.array([0]))

@@ -122,7 +122,7 @@ def test_results_are_shown_next_to_published_ones() -> None:
         "| without `warmup` | 92.50 % | 0.10 | -0.50 | 0.031 |",
         "| 18 | 600 | 12 | 99.88 % |",
         "- Splits: `half` (30,000 and 5,000): training and validation images, stratified, drawn once",
-        "- Compute: 2 trainings, 2 PFLOP. [The README](../README.md) has the processor and the time of each.",
+        "- Compute: 2 trainings, 2 PFLOP. [The README](../README.md) has the processor, and the time of",
         "| `cnn` | 93.36 % | 92.36 % | 94.36 % |",
         "| Shirt | Coat | 7 |",
         "Left out: alexnet.",

@@ -79,7 +79,7 @@ def sign_flip(differences: Sequence[float]) -> float:
     """The two-sided p value of paired differences: the share of all choices of signs with at least as large a sum.
 
     Exact: of n differences there are 2^n choices, so that p is at least 2 / 2^n (Fisher 1935, The design of
-    experiments, section 21). The differences are of figures with six decimals, so sums that close are equal.
+    experiments, section 21). Sums that differ by no more than the rounding of the figures count as equal.
     """
     values = np.asarray(differences)
     signs = np.array([*product((1, -1), repeat=len(values))])

@@ -42,7 +42,8 @@ def nearest(images: Images, others: Images, after_block: Callable[[], object] = 
     """For each image: the index of the nearest of the others, the view, and the sum of squared differences.
 
     images, others: uint8 (n, 28, 28) and (m, 28, 28). The view is the number of one of the `views` of the image. Of
-    others that are equally near, the one of the first view counts, then the first one.
+    others that are equally near, the one of the first view counts, then the first one. Of each view, only the
+    CANDIDATES that are nearest by rounded distances are compared.
     """
     exact = torch.tensor(others).flatten(1).int()
     flat = exact.float()
@@ -79,11 +80,14 @@ def views(images: Tensor) -> Tensor:
 def read_neighbours(truth: Labels) -> pd.DataFrame:
     """The neighbour of each test image, in the columns of COLUMNS; truth: the true labels of the test images."""
     table = read_csv(TABLE, COLUMNS)
-    if not np.array_equal(table["label"], truth):
+    if not (np.array_equal(table["label"], truth) and np.array_equal(table["image"], range(len(truth)))):
         raise FashionError(f"{TABLE} is of other test images: run dvc repro models/dvc.yaml:neighbours.")
     return table
 
 
 def read_near(truth: Labels) -> NDArray[np.bool_]:
-    """Whether each test image is a near-duplicate of a training image."""
-    return (read_neighbours(truth)["distance"] <= NEAR).to_numpy()
+    """Whether each test image is a near-duplicate of a training image; FashionError if all are."""
+    near = (read_neighbours(truth)["distance"] <= NEAR).to_numpy()
+    if near.all():
+        raise FashionError(f"{TABLE}: every test image is a near-duplicate; choose a data set with other test images.")
+    return near

@@ -1,7 +1,7 @@
 """Checkpoints of unfinished trainings, outside the outputs that DVC deletes, so that a killed training resumes.
 
-The checkpoint of a finished training stays until DVC has recorded the result; otherwise, if DVC is killed first, the
-whole training would run again.
+The checkpoint of a finished training stays until DVC next writes its lock, which has the result then; otherwise, if DVC
+is killed first, the whole training would run again.
 """
 
 import hashlib
@@ -40,8 +40,9 @@ LOCK = Path("models/dvc.lock")
 
 
 def identity(header: dict[str, Any], *arrays: NDArray[Any]) -> str:
-    """A name for everything that determines a training's results to the bit: its header, its data and the processor.
+    """A name for what determines a training's results to the bit: its header, its data and the processor.
 
+    The number of processes is left out: with two lanes it changes nothing.
     header: plain values; the order of its mappings matters. Returns 64 hexadecimal digits.
     """
     digest = hashlib.sha256(json.dumps([header, dict(torch.cpu.get_capabilities())]).encode())

@@ -4,21 +4,21 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
 from fashion.data.datasets import DATASETS
 
 
 def render(template: str, **content: Any) -> str:
-    """Fill in a template; everything but Markup is escaped.
+    """Fill in a template; in HTML everything but Markup is escaped.
 
     Filters for templates: `percent` for fractions, `short` for large numbers, `data` for PNG bytes as a data URL,
     `drawing` for SVG, `title_of` for a data set's title.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
+        autoescape=select_autoescape(["html"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,

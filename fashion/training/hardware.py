@@ -42,7 +42,7 @@ class Hardware:
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
     def settings(self) -> dict[str, Any]:
-        """The choices that affect results, for the weights' header."""
+        """The choices that affect results, apart from the number of processes, for the weights' header."""
         return {"device": self.device.type, **self.numerics.model_dump()}
 
 

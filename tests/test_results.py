@@ -1,0 +1,57 @@
+"""The stage results refuses inputs that do not belong together."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fashion.data.reading import Part
+from fashion.errors import FashionError
+from fashion.files import write_csv, write_json
+from fashion.judging.neighbours import COLUMNS, TABLE
+from stages import results as stage
+from tests.conftest import ROOT
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder with two current scores, of lenet5 and fcnn, and 20 images of each part."""
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
+    scores = {part: {"accuracy": 0.9} for part in ("train", "validation", "test")}
+    images = np.random.default_rng(0).integers(0, 256, (20, 28, 28), np.uint8)
+    monkeypatch.setattr(stage, "descriptions", dict)
+    monkeypatch.setattr(stage, "current", lambda _: ({"lenet5": scores, "fcnn": scores}, []))
+    monkeypatch.setattr(stage, "read_part", lambda *_: Part(images, np.arange(20) % 10))
+
+
+def row(accuracy: float) -> dict[str, Any]:
+    """A row of the leaderboard with the same accuracy on each part."""
+    numbers = dict.fromkeys(
+        ("train_accuracy", "validation_accuracy", "test_accuracy", "distinct_accuracy", "clear_accuracy"), accuracy
+    )
+    sizes = {"parameters": 1, "training_flops": 1, "test_images": 20, "test_interval": [0.0, 1.0]}
+    return {"model": "x", "split": "x", **sizes, **numbers, "published": {}, "repeats": {}, "level_with": []}
+
+
+@pytest.mark.parametrize("board", [{}, {"lenet5": row(0.9)}, {"lenet5": row(0.9), "fcnn": row(0.8)}])
+def test_an_older_leaderboard_is_refused(board: dict[str, Any]) -> None:
+    """A ranking without one of the current networks, or with an older accuracy of it, is no input of the page."""
+    write_json(Path("metrics/leaderboard.json"), board)
+    with pytest.raises(
+        FashionError, match=r"^metrics/leaderboard.json does not rank the current scores: run dvc repro"
+    ):
+        stage.results()
+
+
+@pytest.mark.parametrize("wrong", [{"neighbour": 20}, {"neighbour": -1}, {"neighbour_label": 9}])
+def test_neighbours_of_other_training_images_are_refused(wrong: dict[str, int]) -> None:
+    """A neighbour that is none of the training images, or that has another label, is of other data."""
+    test = np.arange(20) % 10
+    table = pd.DataFrame(0, index=range(20), columns=[*COLUMNS]).assign(image=range(20), label=test)
+    write_csv(TABLE, table.assign(**wrong))
+    part = Part(np.zeros((20, 28, 28), np.uint8), test)
+    with pytest.raises(FashionError, match=r"^metrics/neighbours.csv is of other training images: run dvc repro"):
+        stage._neighbours(part, part)
