@@ -63,6 +63,7 @@ def results() -> None:
         mirrored={key: found[key]["mirrored_test"]["accuracy"] for key in rows},
         overlap=sum(image.tobytes() in known for image in test.images),
         ablations=ablations,
+        epochs={key: row.train.epochs for key, row in params.models.items()},
         neighbours=_neighbours(train, test),
         near=NEAR,
         judges=JUDGES,

@@ -111,8 +111,9 @@ def test_results_are_shown_next_to_published_ones() -> None:
     content |= {"trainings": 2, "flops": 2 * 10**15}
     content |= {"neighbours": neighbours, "near": 18.0, "judges": 5, "level": 0.05}
     content |= {"classes": [("5 epochs", "champion_small")], "mirrored": {"champion_small": 0.953}}
-    ablation = {"model": "cnn", "epochs": 3, "seeds": 2, "rows": found}
-    page = render("results.md", dataset="fashion_mnist", rows=rows, ablations=[ablation], **content)
+    content |= {"epochs": {"cnn": 3, "champion_small": 100}}
+    ablations = [{"model": key, "epochs": 3, "seeds": 2, "rows": found} for key in ("cnn", "champion_small")]
+    page = render("results.md", dataset="fashion_mnist", rows=rows, ablations=ablations, **content)
     page = page.replace("\N{NARROW NO-BREAK SPACE}", " ")
     for line in (
         "| `cnn` | validation | 93.00 % | 93.36 % | +0.36 |  | 93.36 % ± 0.10 (5) | yes, p below 0.001 |",
@@ -132,6 +133,7 @@ def test_results_are_shown_next_to_published_ones() -> None:
     assert "**`cnn`: the published 91.66 % is reproduced.**" in page
     assert "**`fcnn`: the published 90.56 % is not reproduced.**" in page
     assert "would reach 99.92 %" in page
+    assert re.findall("The recipe itself has (.*) epochs", page) == ["100"]
     digits = render("results.md", dataset="digits", rows=rows, ablations=[], **content)
     assert "What reproduces" not in digits
     assert "ingredient" not in digits
