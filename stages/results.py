@@ -15,7 +15,7 @@ from fashion.errors import FashionError
 from fashion.files import checked, read_json, write_bytes, write_text
 from fashion.judging.comparing import JUDGES, LEVEL, agreement, best
 from fashion.judging.current import current, descriptions, sentence
-from fashion.judging.evaluated import accuracies, read_all_predictions
+from fashion.judging.evaluated import Scores, accuracies, read_all_predictions
 from fashion.judging.neighbours import NEAR, TABLE, read_neighbours
 from fashion.judging.summaries import Ablation, Ranked
 from fashion.settings.description import Description
@@ -36,14 +36,7 @@ def results() -> None:
     dataset = params.data.dataset
     train, test = (read_part(Path("data/raw"), part) for part in ("train", "test"))
     found, left_out = current(trainings)
-    board = read_json(Path("metrics/leaderboard.json"), dict[str, Ranked])
-    rows = {key: row for key, row in board.items() if key in found}
-    scores = {key: accuracies(found[key]) for key in params.models if key in found}
-    if not rows or any(not mine.items() <= board.get(key, {}).items() for key, mine in scores.items()):
-        raise FashionError(
-            "metrics/leaderboard.json does not rank the current scores: "
-            "run dvc repro --single-item models/dvc.yaml:leaderboard first."
-        )
+    rows = _ranked(found)
     ablations, other = _ablations(trainings)
     left_out += [f"the ablation of {key}" for key in other]
     layers = {key: trainings[key].architecture.layers for key in rows}
@@ -74,6 +67,19 @@ def results() -> None:
     )
     write_text(Path("docs/results.md"), page)
     typer.echo(f"docs/results.md: {len(rows)} architectures. {sentence(left_out)}".rstrip())
+
+
+def _ranked(found: dict[str, Scores]) -> dict[str, Ranked]:
+    """The leaderboard's rows of current scores; FashionError unless it ranks all of them as they are."""
+    board = read_json(Path("metrics/leaderboard.json"), dict[str, Ranked])
+    rows = {key: row for key, row in board.items() if key in found}
+    scores = {name: accuracies(one) for name, one in found.items() if name == one["model"]}
+    if not rows or any(not mine.items() <= board.get(key, {}).items() for key, mine in scores.items()):
+        raise FashionError(
+            "metrics/leaderboard.json does not rank the current scores: "
+            "run dvc repro --single-item models/dvc.yaml:leaderboard first."
+        )
+    return rows
 
 
 def _ablations(trainings: dict[str, Description]) -> tuple[list[Ablation], list[str]]:

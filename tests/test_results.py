@@ -20,10 +20,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with two current scores, of lenet5 and fcnn, and 20 images of each part."""
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
-    scores = {part: {"accuracy": 0.9} for part in ("train", "validation", "test")}
+    scores: dict[str, Any] = {part: {"accuracy": 0.9} for part in ("train", "validation", "test")}
     images = np.random.default_rng(0).integers(0, 256, (20, 28, 28), np.uint8)
     monkeypatch.setattr(stage, "descriptions", dict)
-    monkeypatch.setattr(stage, "current", lambda _: ({"lenet5": scores, "fcnn": scores}, []))
+    found = {key: scores | {"model": key} for key in ("lenet5", "fcnn")}
+    monkeypatch.setattr(stage, "current", lambda _: (found, []))
     monkeypatch.setattr(stage, "read_part", lambda *_: Part(images, np.arange(20) % 10))
 
 
