@@ -286,10 +286,14 @@ def test_damaged_files_are_named(workspace: Workspace, file: str, content: str, 
 def test_incomplete_scores_are_shown_as_far_as_they_go(
     workspace: Workspace, capsys: pytest.CaptureFixture[str], content: str
 ) -> None:
-    """A file of scores without accuracies or classes, of another version for example, has hyphens in their place."""
-    results(workspace, "fcnn", range(99))
-    (workspace.folder / "metrics/evaluate/fcnn.json").write_text(content)
-    assert re.search(r"\| `fcnn` \| .*-.* \| .*-.* \|", printed(capsys, "HEAD")[1])
+    """Without accuracies in a file of scores there are hyphens, and without names of classes their labels."""
+    for key in ("lenet5", "fcnn"):
+        results(workspace, key, range(0, 1000, 10))
+        (workspace.folder / f"metrics/evaluate/{key}.json").write_text(content)
+    report(workspace, "lenet5", 0.9)
+    text = "\n".join(printed(capsys, "HEAD"))
+    assert "\n| `0` | " in text
+    assert "| `fcnn` | 90.00% → - | 90.00% → - |" in text
 
 
 def test_a_running_stage_is_not_disturbed(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from io import StringIO
@@ -144,12 +144,12 @@ def _chosen(before: Read, after: Read) -> list[str]:
     return [table, f"Test images: {_verdict(answers)}.", _by_class(answers, _classes(after, str(now.get("model"))))]
 
 
-def _classes(read: Read, key: str) -> list[str]:
-    """The names of the classes in an architecture's scores."""
+def _classes(read: Read, key: str) -> dict[int, str]:
+    """The names of the classes in an architecture's scores, by label."""
     match _mapping(read, f"metrics/evaluate/{key}.json").get("classes"):
         case [*rows]:
-            return [row["class"] for row in rows if isinstance(row, dict) and "class" in row]
-    return []
+            return {label: row["class"] for label, row in enumerate(rows) if isinstance(row, dict) and "class" in row}
+    return {}
 
 
 def _others(commit: str, before: Read, after: Read) -> str:
@@ -192,12 +192,10 @@ def _verdict(answers: Answers | None) -> str:
     return mcnemar(*answers).words if answers else "no paired test, since the test images are not the same"
 
 
-def _by_class(answers: Answers | None, names: Sequence[str]) -> str:
+def _by_class(answers: Answers | None, names: Mapping[int, str]) -> str:
     """A table of the classes whose recall changed by more than noise, or a sentence that there is none."""
     tests = by_class(*answers) if answers else {}
-    rows = [
-        [_code(dict(enumerate(names)).get(one, str(one))), test.words] for one, test in tests.items() if test.p < LEVEL
-    ]
+    rows = [[_code(names.get(one, str(one))), test.words] for one, test in tests.items() if test.p < LEVEL]
     none = f"No class's recall changed by more than noise ({len(tests)} tests, Holm-corrected)." if tests else ""
     return _table(f"class | recall, Holm-corrected p of {len(tests)} tests", rows) or none
 
