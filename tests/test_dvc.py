@@ -166,7 +166,7 @@ MY_NET = """
             "flatten: Flatten\n      dense1: {Linear: {out_features: 500}}",
             {"train@fcnn"},
         ),
-        ("params.yaml", "learning_rate: 0.002", "learning_rate: 0.003", {"train@cnn"}),
+        ("params.yaml", "label_smoothing: 0.0", "label_smoothing: 0.2", {"train@cnn", "train@lenet5", "report"}),
         ("params.yaml", "  batch_size: 128", "  batch_size: 64", {*TRAININGS, "report"}),
         ("fashion/training/engine.py", '"""The training engine', '"""The engine of training', set()),
         ("fashion/networks/layers.py", "# As in torch.nn.Conv2d", "# Like in torch.nn.Conv2d", set()),

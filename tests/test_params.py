@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from dvc.utils.serialize import modify_yaml
 from pydantic import ValidationError
+from ruamel.yaml import YAML
 
 from fashion.errors import FashionError
 from fashion.running.advice import sentence
@@ -45,8 +46,8 @@ def message_after(tmp_path: Path, old: str, new: str) -> str:
         ),
         ("batch_size: 128", "batchsize: 128", "train.batchsize is not a setting: did you mean batch_size?"),
         ("batch_size: 128", "batch_size: 0", "train.batch_size is 0: it must be greater than 0."),
-        ("optimizer: adamw", "optimizer: adamx", "train.optimizer is 'adamx': did you mean adam?"),
-        ("learning_rate: 0.002", "learning_rate: .inf", "train.learning_rate is inf: it must be a finite number."),
+        ("optimizer: sgd", "optimizer: sgdd", "train.optimizer is 'sgdd': did you mean sgd?"),
+        ("learning_rate: 0.05\n", "learning_rate: .inf\n", "train.learning_rate is inf: it must be a finite number."),
         (
             "  device: auto",
             "  device: gpu",
@@ -55,18 +56,18 @@ def message_after(tmp_path: Path, old: str, new: str) -> str:
         ("seed: 0", f"seed: {2**40}", f"seed is {2**40}: it must be less than 2147483648."),
         ("seed: 0", f"seed: {2**70}", "seed is a whole number of 71 bits: at most 63 are allowed."),
         ("seed: 0", f"seed: 0x{'f' * 5000}", "seed is a whole number of 20000 bits: at most 63 are allowed."),
-        ("seed: 0", "seed: 2020-01-01", "seed is a date: write it as a text, in quotes."),
+        ("seed: 0", "seed: 2020-01-01", "seed is a date: write it as a string, in quotes."),
         ("seed: 0", "seed: !!set {a, b}", "seed is a "),
-        ("seed: 0", "seed: {[1, 2]: 2}", "seed has (1, 2) as a name, which must be a text."),
+        ("seed: 0", "seed: {[1, 2]: 2}", "seed has (1, 2) as a name, which must be a string."),
         ("seed: 0", "seed: &a [*a]", ", line 8, has the anchor or alias 'a': write the value in every place"),
         ("batch_size: 128", "batch_size: 60001", "train.batch_size is 60001: it must be less than or equal to 60000."),
         (
-            "train: {epochs: 30}",
+            "train: {epochs: 12}",
             "train: {epochs: 1000000}",
-            "models.conv1_pool1.train.epochs is 1000000: it must be less than or equal to",
+            "models.alexnet.train.epochs is 1000000: it must be less than or equal to",
         ),
-        ("white: 1.0}", "white: 0.0}", "pixels is {'black': 0.0, 'white': 0.0}: it makes all pixels equal"),
-        ("white: 1.0}", "white: 1e308}", "pixels.white is 1e+308: it must be less than or equal to 1000000."),
+        ("white: 2.02}", "white: -0.81}", "pixels is {'black': -0.81, 'white': -0.81}: it makes all pixels equal"),
+        ("white: 2.02}", "white: 1e308}", "pixels.white is 1e+308: it must be less than or equal to 1000000."),
         ("  device: auto", "  device: cuda:256", "gpu.device is 'cuda:256': it must be auto, cpu, mps, cuda or cuda:N"),
         ("  device: auto", "  device: cuda:01", "gpu.device is 'cuda:01': it must be auto"),
         ("  device: auto", "  device: cuda:\u0661", "gpu.device is 'cuda:\u0661': it must be auto"),
@@ -76,19 +77,19 @@ def message_after(tmp_path: Path, old: str, new: str) -> str:
         ("  kernels: portable", "  kernels: slow", "gpu.kernels is 'slow': known: portable, fastest."),
         ("processes: 1", "processes: 0", "gpu.processes is 0: it must be greater than or equal to 1."),
         (
-            "train: {epochs: 30}",
+            "train: {epochs: 12}",
             "train: {epochs: 0}",
-            "models.conv1_pool1.train.epochs is 0: it must be greater than 0.",
+            "models.alexnet.train.epochs is 0: it must be greater than 0.",
         ),
         (
-            "train: {epochs: 30}",
+            "train: {epochs: 12}",
             "train: {}",
-            "models.conv1_pool1.train.epochs is missing.",
+            "models.alexnet.train.epochs is missing.",
         ),
         (
-            "train: {epochs: 30}",
+            "train: {epochs: 12}",
             "train: {epoch: 2}",
-            "models.conv1_pool1.train.epoch is not a setting: did you mean epochs?",
+            "models.alexnet.train.epoch is not a setting: did you mean epochs?",
         ),
         ("split: holdout_6k", "split: holdout_7k", "models.lenet5.split names 'holdout_7k'"),
         ("tanh1: Tanh", "tanh1: [Tanh]", "models.lenet5.layers.tanh1 is ['Tanh']: it must be a layer's class"),
@@ -129,6 +130,11 @@ def test_a_wrong_setting_is_reported_in_one_sentence(tmp_path: Path, old: str, n
 def test_the_committed_settings_are_valid(params: Params) -> None:
     """The committed file is valid and has at least 15 architectures."""
     assert len(params.models) >= 15
+
+
+def test_every_architecture_states_its_epochs() -> None:
+    """Each row has `epochs` of its own, so that -S models.KEY.train.epochs=1 works for all of them."""
+    assert {key for key, row in YAML(typ="safe").load(TEXT)["models"].items() if "epochs" not in row["train"]} == set()
 
 
 def test_a_missing_file_is_reported(tmp_path: Path) -> None:

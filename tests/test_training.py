@@ -56,9 +56,14 @@ def trained(architecture: Architecture, part: Part, seed: int = 0, **changes: An
 
 def test_an_epoch_equals_a_plain_loop(params: Params, digits: Part) -> None:
     """After two epochs on the same batches, the engine's weights equal those of the loop that everyone writes."""
-    architecture = row(
-        params, epochs=2, batch_size=64, optimizer="adam", weight_decay=0.0, schedule="constant", warmup=0.0
-    )
+    plain_recipe = {
+        "optimizer": "adam",
+        "learning_rate": 0.002,
+        "weight_decay": 0.0,
+        "schedule": "constant",
+        "warmup": 0.0,
+    }
+    architecture = row(params, epochs=2, batch_size=64, **plain_recipe)
     _, network = trained(architecture, digits, channels_last=False)
 
     plain = build(architecture.layers, seed=0)
@@ -163,7 +168,7 @@ def test_the_record_matches_the_weights(params: Params, digits: Part) -> None:
 
 def test_the_best_weights_are_kept_while_training_continues(params: Params, digits: Part) -> None:
     """The kept weights are those of the best epoch, to the bit, whatever follows it."""
-    run = prepared(row(params, epochs=12, learning_rate=0.02))
+    run = prepared(row(params, epochs=12, optimizer="adamw", learning_rate=0.02))
     seen: dict[str, torch.Tensor] = {}
     for epoch in train(run, *halves(digits)):
         if epoch.best:

@@ -182,7 +182,7 @@ def _read(path: Path) -> object:
     except FileNotFoundError:
         raise FashionError(f"{path} is not here: run the command in the project's root.") from None
     except ValueError as error:
-        raise FashionError(f"{path} is not a text in UTF-8: {error}. {UNDO}") from None
+        raise FashionError(f"{path} is not text in UTF-8: {error}. {UNDO}") from None
     try:
         return parsed(text)
     except FashionError as error:
@@ -190,7 +190,7 @@ def _read(path: Path) -> object:
 
 
 def parsed(text: str) -> object:
-    """The content of a file of settings: mappings, lists, texts, finite numbers, true, false and null.
+    """The content of a file of settings: mappings, lists, strings, finite numbers, true, false and null.
 
     Raises FashionError, whose message continues the file's name, for everything else.
     """
@@ -207,7 +207,7 @@ def parsed(text: str) -> object:
 
 
 def _check_shape(text: str) -> None:
-    """Raise FashionError for a text whose values would take much memory or time to build, or crash the parser."""
+    """Raise FashionError for text whose values would take much memory or time to build, or crash the parser."""
     if len(text) > LONGEST:
         raise FashionError(f" has {len(text):,} characters, and at most {LONGEST:,} are allowed.")
     depth = 0
@@ -223,12 +223,12 @@ def _check_shape(text: str) -> None:
 
 
 def _check_values(value: object, where: str) -> None:
-    """Raise FashionError for the first value, or name of a setting, that is none of a file of settings."""
+    """Raise FashionError for the first key or value of a type that settings cannot have."""
     match value:
         case dict():
             for key, inside in value.items():
                 if not isinstance(key, str | int):
-                    raise FashionError(f": {where or 'the file'} has {key!r} as a name, which must be a text.")
+                    raise FashionError(f": {where or 'the file'} has {key!r} as a name, which must be a string.")
                 _check_values(inside, f"{where}.{key}" if where else str(key))
         case list():
             for number, inside in enumerate(value):
@@ -240,7 +240,7 @@ def _check_values(value: object, where: str) -> None:
         case str() | int() | float() | None:
             pass
         case _:
-            raise FashionError(f": {where} is a {type(value).__name__}: write it as a text, in quotes.")
+            raise FashionError(f": {where} is a {type(value).__name__}: write it as a string, in quotes.")
 
 
 def _completed(raw: Any) -> Any:
