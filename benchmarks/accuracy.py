@@ -25,10 +25,11 @@ from fashion.networks.building import build
 from fashion.settings.description import Augment
 from fashion.settings.params import Params
 from fashion.showing import markdown
+from fashion.showing.pages import percent
 from fashion.training.engine import begin, train
 
-# Architectures with a published recipe, which is in the row with the suffix _published; and a recipe made for speed,
-# chosen on validation: no augmentation, and so few epochs that the rate soon falls to zero.
+# Recipes made for speed, chosen on validation, for the architectures that also have a row KEY_published: no
+# augmentation, and so few epochs that the rate soon falls to zero.
 SHORT = {"learning_rate": 0.002, "weight_decay": 0.01, "label_smoothing": 0.0, "augment": Augment()}
 FAST: dict[str, dict[str, Any]] = {
     "fcnn": SHORT | {"epochs": 12},
@@ -66,7 +67,7 @@ def table(figures: dict[str, Any]) -> str:
     rows = []
     for key, runs in figures["runs"].items():
         published, *others = (runs[name] for name in ("published", "ours", "fast"))
-        target = markdown.percent(published["target"])
+        target = percent(published["target"])
         rows.append([f"`{key}`", target, _time(published), *(_time(run) + _ratio(published, run) for run in others)])
     head = ["architecture", "validation accuracy", "published recipe, plain loop", "its row's recipe", "made for speed"]
     note = f"Seconds until the validation accuracy is reached, one run of each; {figures['machine']}."
@@ -75,7 +76,7 @@ def table(figures: dict[str, Any]) -> str:
 
 def _time(run: dict[str, Any]) -> str:
     """A run's seconds and epochs, and its best accuracy if it missed the target."""
-    best = "" if _reached(run) else f", not reached: best {markdown.percent(run['best'])}"
+    best = "" if _reached(run) else f", not reached: best {percent(run['best'])}"
     return f"{run['seconds']:.0f} s ({run['epochs']} epochs{best})"
 
 

@@ -93,8 +93,8 @@ def data(row: Architecture, steps: int) -> float:
 def arithmetic(row: Architecture, steps: int) -> float:
     """The time of a step's multiplications at the speed of a large matrix product, in the engine's precision.
 
-    They are three times those of the forward pass: the backward pass takes twice as many, less those for the gradient
-    of the images, which is not needed.
+    They are three times those of the forward pass: the backward pass takes twice as many, except those for the
+    gradient of the images, which is not needed.
     """
     chosen = hardware()
     # All cores work on one product.

@@ -33,7 +33,8 @@ from fashion.networks.building import build
 from fashion.networks.inference import logits
 from fashion.settings.description import Augment
 from fashion.settings.params import Architecture, Params
-from fashion.showing.markdown import percent, table
+from fashion.showing.markdown import table
+from fashion.showing.pages import percent
 from fashion.training import lanes
 from fashion.training.augmentation import views
 from fashion.training.engine import Epoch, Run, begin, loss_of, train
@@ -54,13 +55,13 @@ COMMON = {"precision": "bf16", "compile": False, "channels_last": True, "determi
 DEVICE = "cuda"
 # The steps of a measurement: those before it, those between two looks at the clock, and the most of them.
 WARMUP, BLOCK, MOST = 20, 20, 300
-# The seconds after which a measurement ends, and those for all steps.
+# The time limits of one measurement, and of all steps, in seconds.
 SECONDS, ALL_STEPS = 0.4, 180.0
 # Validation accuracies, and the architectures that reach them.
 TARGETS, RACERS = (0.94, 0.95), ("champion_small", "champion")
 
 
-class Late(Exception):  # noqa: N818 - it is no error
+class Late(Exception):  # noqa: N818 - it is not an error
     """The time for an item is over."""
 
 

@@ -14,7 +14,8 @@ from fashion.files import read_json, write_text
 from fashion.judging.summaries import Ranked
 from fashion.networks.building import build, count
 from fashion.settings.params import Params
-from fashion.showing.markdown import percent, table
+from fashion.showing.markdown import table
+from fashion.showing.pages import percent
 
 SECTION = re.compile(r"(<!-- table: (\w+) -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
 

@@ -53,7 +53,7 @@ CONTESTANTS = {
     "JAX with oneDNN": Contestant("peer_jax", "fp32", ONEDNN),
     "JAX with oneDNN, bf16": Contestant("peer_jax", "bf16", ONEDNN),
     "engine": Contestant("contestants", "engine"),
-    # Portable kernels bar AMX in bf16, and the fastest instructions of MKL in fp32.
+    # Portable kernels rule out AMX in bf16, and the fastest instructions of MKL in fp32.
     "engine, fastest kernels": Contestant("contestants", "engine", MEMORY | VARIABLES["fastest"]),
     "engine, fastest kernels, fp32": Contestant("contestants", "engine_fp32", MEMORY | VARIABLES["fastest"]),
     "data work": Contestant("contestants", "data"),

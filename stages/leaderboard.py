@@ -41,6 +41,7 @@ def leaderboard() -> None:
         rows=rows,
         dataset=params.data.dataset,
         left_out=note,
+        level=LEVEL,
         images=rows[0]["test_images"],
         ranking=charts.ranking(rows),
         by_size=charts.against(rows, "parameters", "trainable parameters"),
@@ -83,7 +84,7 @@ def _clean(
     params: Params, validation: dict[str, float], truth: Labels, predicted: dict[str, Labels]
 ) -> dict[str, dict[str, float]]:
     """Each architecture's accuracy without near-duplicates, and without the labels that the best others doubt."""
-    near, layers = read_near(truth), {key: row.layers for key, row in params.models.items()}
+    near, layers = read_near(truth), {key: str(row.layers) for key, row in params.models.items()}
     ranked, found = best(validation, layers), {}
     for key, labels in predicted.items():
         right = labels == truth

@@ -100,7 +100,7 @@ def test_changed_settings_are_listed(workspace: Workspace, capsys: pytest.Captur
     workspace.replace("params.yaml", "      conv1:", f"{pool}      conv1:")
     table = """\
 | setting | before | after |
-| --- | --- | --- |
+|---|---|---|
 | `train.learning_rate` | `0.002` | `0.001` |
 | `train.schedule` | `cosine` | - |
 | `train.flip` | - | `true` |
@@ -124,7 +124,7 @@ def test_a_retrained_model_is_compared(workspace: Workspace, capsys: pytest.Capt
     report(workspace, "lenet5", 0.947)
     table = """\
 | metric | before | after | change |
-| --- | --- | --- | --- |
+|---|---|---|---|
 | `model` | `lenet5` | `lenet5` |  |
 | `parameters` | 44,426 | 44,426 |  |
 | `test_accuracy` | 91.60% | 94.70% | +3.10 points |
@@ -142,7 +142,7 @@ def test_a_class_that_changed_is_listed(workspace: Workspace, capsys: pytest.Cap
     report(workspace, "lenet5", 0.926)
     table = """\
 | class | recall, Holm-corrected p of 10 tests |
-| --- | --- |
+|---|---|
 | `class 6` | -17.00 points: of 100 images 3 fixed, 20 broken, p = 0.005: more than noise at 5% |"""
     assert printed(capsys)[-2:] == [
         "Test images: +1.00 points: of 1,000 images 30 fixed, 20 broken, p = 0.203: no more than noise at 5%.",
@@ -180,7 +180,7 @@ def test_other_architectures_are_listed(workspace: Workspace, capsys: pytest.Cap
     results(workspace, "cnn", range(70))
     table = """\
 | other training | validation | test | paired test |
-| --- | --- | --- | --- |
+|---|---|---|---|
 | `cnn` | - → 90.00% | - → 93.00% | new |
 | `fcnn` | 90.00% → 90.00% | 90.00% → 90.10% | \
 +0.10 points: of 1,000 images 1 fixed, 0 broken, p = 1.000: no more than noise at 5% |
@@ -213,8 +213,8 @@ def test_the_base_is_where_the_branch_left_main(workspace: Workspace, capsys: py
     workspace.run("git", "stash", "pop", "--quiet")
     title, table = printed(capsys)
     assert title == f"### Changes since `{head(workspace, 'main~1')}`"
-    assert table.endswith("| --- | --- | --- |\n| `models.lenet5.train.epochs` | `25` | `27` |")
-    assert printed(capsys, "HEAD")[1].endswith("| --- | --- | --- |\n| `models.lenet5.train.epochs` | `26` | `27` |")
+    assert table.endswith("|---|---|---|\n| `models.lenet5.train.epochs` | `25` | `27` |")
+    assert printed(capsys, "HEAD")[1].endswith("|---|---|---|\n| `models.lenet5.train.epochs` | `26` | `27` |")
 
 
 def test_a_clone_of_a_branch_uses_its_origins_main(

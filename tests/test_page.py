@@ -53,6 +53,7 @@ BOARD: dict[str, Any] = {
     "dataset": "digits",
     "left_out": "",
     "images": 360,
+    "level": 0.05,
     "ranking": "",
     "by_size": "",
     "by_cost": "",
@@ -116,7 +117,7 @@ def test_results_are_shown_next_to_published_ones() -> None:
     page = render("results.md", dataset="fashion_mnist", rows=rows, ablations=ablations, **content)
     page = page.replace("\N{NARROW NO-BREAK SPACE}", " ")
     for line in (
-        "| `cnn` | validation | 93.00 % | 93.36 % | +0.36 |  | 93.36 % ± 0.10 (5) | yes, p below 0.001 |",
+        "| `cnn` | validation | 93.00 % | 93.36 % | +0.36 |  | 93.36 % ± 0.10 (5) | yes, p < 0.001 |",
         "| `cnn` | test | 91.66 % | 93.36 % | +1.70 | 92.76 % to 93.96 % | 93.36 % ± 0.10 (5) | no, p = 0.200 |",
         "| `lenet5_1998` | test | none | 88.38 % |  | 87.78 % to 88.98 % |  |  |",
         "| `wide_dense` | test | none | 90.00 % |  | 89.40 % to 90.60 % | 90.00 % ± 0.10 (5) | no, p = 0.200 |",
@@ -136,6 +137,7 @@ def test_results_are_shown_next_to_published_ones() -> None:
     assert re.findall("The recipe itself has (.*) epochs", page) == ["100"]
     digits = render("results.md", dataset="digits", rows=rows, ablations=[], **content)
     assert "What reproduces" not in digits
+    assert "`champion` has blocks" not in digits
     assert "ingredient" not in digits
 
 

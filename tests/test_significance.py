@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, permutation_test
 from sklearn.metrics import accuracy_score
 
-from fashion.judging.comparing import LEVEL, above, best, by_class, doubtful, holm, mcnemar, sign_flip
+from fashion.judging.comparing import LEVEL, above, best, by_class, doubtful, holm, mcnemar, p_value, sign_flip
 
 labels = st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=60).map(lambda rows: np.array(rows).T)
 values = st.lists(st.floats(0, 1), min_size=1, max_size=12)
@@ -20,6 +20,13 @@ def test_a_case_by_hand() -> None:
     test = mcnemar(np.zeros(10, dtype=np.int64), before, after)
     assert test == pytest.approx((10, 5, 1, 14 / 64))
     assert test.gain == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize(("p", "text"), [(0.03125, "0.031"), (0.0006, "0.001"), (0.0004, "< 0.001"), (0.0, "< 0.001")])
+def test_a_small_p_value_is_not_shown_as_zero(p: float, text: str) -> None:
+    """A p value has three decimals; one that rounds to zero is shown as less than 0.001."""
+    assert p_value(p) == text
+    assert p_value(p, "= ") == (text if text.startswith("<") else f"= {text}")
 
 
 @settings(deadline=None, derandomize=True)

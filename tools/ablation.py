@@ -14,7 +14,7 @@ from dvc.api import metrics_show
 
 from fashion.errors import FashionError
 from fashion.files import write_json
-from fashion.judging.comparing import sign_flip
+from fashion.judging.comparing import p_value, sign_flip
 from fashion.running.commands import DVC, environment, output
 from fashion.settings.description import Augment, Train
 from fashion.settings.params import Params
@@ -115,7 +115,7 @@ def _show(rows: list[dict[str, Any]]) -> None:
                 "validation accuracy": f"{row['mean']:.2%}",
                 "standard deviation": f"{100 * row['deviation']:.2f}",
                 "change": f"{100 * (row['mean'] - whole):+.2f}",
-                "p": "" if row["p"] is None else f"{row['p']:.3f}",
+                "p": "" if row["p"] is None else p_value(row["p"]),
             }
             for row in rows
         ]

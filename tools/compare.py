@@ -13,7 +13,7 @@ from fashion.data.datasets import DATASETS, FILES
 from fashion.data.reading import read_idx
 from fashion.errors import FashionError, printable
 from fashion.files import read_json, write_text
-from fashion.judging.comparing import LEVEL, Paired, best, by_class, doubtful, holm, mcnemar, of_labels
+from fashion.judging.comparing import LEVEL, Paired, best, by_class, doubtful, holm, mcnemar, of_labels, p_value
 from fashion.judging.evaluated import Labels, read_all_predictions
 from fashion.judging.neighbours import read_near
 from fashion.judging.summaries import Ranked
@@ -70,7 +70,7 @@ def _parts(
 
     As in the leaderboard, no network judges the labels that it predicts itself, nor does one with the same layers.
     """
-    layers = {key: row.layers for key, row in params.models.items()}
+    layers = {key: str(row.layers) for key, row in params.models.items()}
     own = [layers.get(key) for key, theirs in predicted.items() if np.array_equal(theirs, labels)]
     ranked = best({key: row["validation_accuracy"] for key, row in board.items() if key in layers}, layers)
     judges = [key for key in ranked if layers[key] not in own]
@@ -122,7 +122,7 @@ def _cells(row: Mapping[str, Any]) -> dict[str, str | int]:
         "points": f"{100 * row['gain']:+.2f}",
         "fixed": row["fixed"],
         "broken": row["broken"],
-        "p": f"{row['p']:.3f}".replace("0.000", "< 0.001"),
+        "p": p_value(row["p"]),
         "classes gained": ", ".join(row["gained"]),
         "classes lost": ", ".join(row["lost"]),
     }

@@ -18,9 +18,11 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from fashion.errors import FashionError
-from fashion.judging.comparing import LEVEL, Labels, by_class, mcnemar
+from fashion.judging.comparing import LEVEL, by_class, mcnemar
+from fashion.judging.evaluated import Labels
 from fashion.running.commands import DVC, output
 from fashion.settings.params import PATH, parsed
+from fashion.showing.markdown import table
 
 # True labels, labels predicted before, labels predicted after.
 Answers = tuple[Labels, Labels, Labels]
@@ -108,7 +110,7 @@ def _settings(before: Read, after: Read) -> str:
     """A table of the settings that differ."""
     rows = list(_changes(_mapping(before, "params.yaml"), _mapping(after, "params.yaml")))
     rest = [[f"and {len(rows) - ROWS:,} more", "", ""]] if len(rows) > ROWS else []
-    return _table("setting | before | after", rows[:ROWS] + rest)
+    return _table(("setting", "before", "after"), rows[:ROWS] + rest)
 
 
 def _changes(before: object, after: object, name: str = "") -> Iterator[list[str]]:
@@ -137,7 +139,7 @@ def _chosen(before: Read, after: Read) -> list[str]:
     if was == now:
         return []
     rows = [[_code(name), *_figures(name, was.get(name), now.get(name))] for name in was | now]
-    table = _table("metric | before | after | change", rows)
+    table = _table(("metric", "before", "after", "change"), rows)
     if not (was and now):
         return [table]
     answers = _answers(before, str(was.get("model")), after, str(now.get("model")))
@@ -169,7 +171,7 @@ def _others(commit: str, before: Read, after: Read) -> str:
             cells.append(f"{old} → {new}")
         verdict = _verdict(_answers(before, key, after, key)) if was and now else "new" if now else "removed"
         rows.append([_code(key), *cells, verdict])
-    return _table("other training | validation | test | paired test", rows)
+    return _table(("other training", "validation", "test", "paired test"), rows)
 
 
 def _accuracy(scores: dict[str, Any], part: str) -> object:
@@ -197,7 +199,7 @@ def _by_class(answers: Answers | None, names: Mapping[int, str]) -> str:
     tests = by_class(*answers) if answers else {}
     rows = [[_code(names.get(one, str(one))), test.words] for one, test in tests.items() if test.p < LEVEL]
     none = f"No class's recall changed by more than noise ({len(tests)} tests, Holm-corrected)." if tests else ""
-    return _table(f"class | recall, Holm-corrected p of {len(tests)} tests", rows) or none
+    return _table(("class", f"recall, Holm-corrected p of {len(tests)} tests"), rows) or none
 
 
 def _stale() -> str:
@@ -267,7 +269,6 @@ def _code(value: object) -> str:
     return f"`{' '.join(short.split()).replace('`', chr(39)).replace('|', chr(92) + '|')}`"
 
 
-def _table(head: str, rows: Sequence[Sequence[str]]) -> str:
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table in Markdown; empty if it has no rows."""
-    lines = [head, " | ".join("---" for _ in head.split(" | ")), *(" | ".join(row) for row in rows)]
-    return "\n".join(f"| {line} |" for line in lines) if rows else ""
+    return table(head, rows) if rows else ""

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest, ttest_1samp
 
+from fashion.judging.evaluated import Labels
+
 # The level of significance: a result with a smaller p value counts as more than noise.
 LEVEL = 0.05
 # The number of networks that must agree against a label.
 JUDGES = 5
-Labels = NDArray[np.int64]
 
 
 class Paired(NamedTuple):
@@ -32,9 +33,13 @@ class Paired(NamedTuple):
     def words(self) -> str:
         """The test in words: +0.31 points: of 10,000 images 84 fixed, 53 broken, p = 0.010: more than noise at 5%."""
         counts = f"of {self.images:,} images {self.fixed:,} fixed, {self.broken:,} broken"
-        p = f"p = {self.p:.3f}".replace("= 0.000", "< 0.001")
         noise = "more" if self.p < LEVEL else "no more"
-        return f"{100 * self.gain:+.2f} points: {counts}, {p}: {noise} than noise at {LEVEL:.0%}"
+        return f"{100 * self.gain:+.2f} points: {counts}, p {p_value(self.p, '= ')}: {noise} than noise at {LEVEL:.0%}"
+
+
+def p_value(p: float, equals: str = "") -> str:
+    """A p value with three decimals, after `equals`; < 0.001 if it rounds to zero."""
+    return f"{equals}{p:.3f}" if p >= 0.0005 else "< 0.001"  # noqa: PLR2004 - half of the last decimal
 
 
 def mcnemar(truth: Labels, before: Labels, after: Labels) -> Paired:
@@ -98,7 +103,7 @@ def above(values: Sequence[float], figure: float) -> float:
 def best(validation: Mapping[str, float], networks: Mapping[str, object]) -> list[str]:
     """Names by validation accuracy, the best first, one for each of the networks: test images choose nothing."""
     ranked = sorted(validation, key=lambda name: (-validation[name], name))
-    # Of those of one network the last to be entered stays.
+    # Reversed, so that the best training of each network is entered last and stays.
     first = {str(networks[name]): name for name in reversed(ranked)}
     return [name for name in ranked if name in first.values()]
 

@@ -1,4 +1,4 @@
-"""Tables and accuracies as Markdown."""
+"""Tables as Markdown."""
 
 from collections.abc import Container, Iterable, Sequence
 
@@ -11,8 +11,3 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Container[i
 
 def _row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
-
-
-def percent(fraction: float) -> str:
-    """A fraction in per cent, with two decimals."""
-    return f"{100 * fraction:.2f} %"

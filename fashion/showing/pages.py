@@ -8,13 +8,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from fashion.data.datasets import DATASETS
+from fashion.judging.comparing import p_value
 
 
 def render(template: str, **content: Any) -> str:
     """Fill in a template; in HTML everything but Markup is escaped.
 
-    Filters for templates: `percent` for fractions, `short` for large numbers, `data` for PNG bytes as a data URL,
-    `drawing` for SVG, `title_of` for a data set's title.
+    Filters for templates: `percent` for fractions, `p_value` for tests, `short` for large numbers, `data` for PNG bytes
+    as a data URL, `drawing` for SVG, `title_of` for a data set's title.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -25,6 +26,7 @@ def render(template: str, **content: Any) -> str:
     )
     environment.filters |= {
         "percent": percent,
+        "p_value": p_value,
         "short": short,
         "data": data,
         "drawing": Markup,
