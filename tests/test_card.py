@@ -45,7 +45,8 @@ def test_a_card_has_the_figures_of_the_metrics(evaluated: Workspace) -> None:
     assert "44,426 trainable parameters" in body
     assert "Under 2 further seeds" in body
     assert re.search(r"^- Compute: .*FLOP on cpu in (bf16|fp32), torch ", body, re.MULTILINE)
-    assert "learning rate 0.1, weight decay 0.0002, cosine schedule. Seed 0." in body
+    assert "learning rate 0.1, weight decay 0.0002, cosine schedule after a warm-up of 5 % of the steps" in body
+    assert "augmentation flip true, shift 0, erase 0. Seed 0." in body
     assert "one of ten classes:\n0, 1, 2, 3, 4, 5, 6, 7, 8, 9." in body
 
 

@@ -174,13 +174,16 @@ def main() -> None:
         for command in commands.registered_commands:
             command.rich_help_panel = panel
             both.registered_commands.append(command)
+    _run(both, "fashion")
+
+
+def _run(commands: typer.Typer, name: str) -> None:
+    """Run a command line; errors are one sentence, and SIGTERM does what Ctrl-C does."""
     with explained():
         end_when_asked()
         refuse_other_code()
-        both(prog_name="fashion")
+        commands(prog_name=name)
 
 
 if __name__ == "__main__":
-    with explained():
-        refuse_other_code()
-        app(prog_name="python -m tools")
+    _run(app, "python -m tools")

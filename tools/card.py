@@ -7,6 +7,7 @@ import typer
 from fashion.errors import FashionError, printable
 from fashion.files import read_json, write_text
 from fashion.judging.evaluated import accuracies, read_scores
+from fashion.judging.scores import BINS
 from fashion.judging.summaries import Ranked
 from fashion.networks.weights import load
 from fashion.settings.params import Params
@@ -30,6 +31,8 @@ def card(key: str, output: Path | None) -> None:
         "card.md",
         description=description,
         header=header,
+        recipe=description.architecture.train,
+        bins=BINS,
         scores=scores,
         row=row,
         source=Params.load().published.get(key),
