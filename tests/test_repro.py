@@ -42,6 +42,7 @@ def test_the_page_shows_everything_and_fetches_nothing(built: tuple[Workspace, l
         percent(scores["test"]["accuracy"]),
         "44,426",
         "conv1.weight",
+        "on augmented images",
         "hardware.precision",
         "dvc exp run -S model=lenet5",
     ]
