@@ -103,7 +103,7 @@ def test_a_hidden_starter_is_not_a_dead_one(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_lock_of_any_bytes_is_compared(checkout: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lock that is no text is one whose entries are all lost."""
+    """A lock that is not text is one whose entries are all lost."""
     workspace = checkout.clone(tmp_path / "project")
     monkeypatch.chdir(workspace.folder)
     assert list(losses()) == []

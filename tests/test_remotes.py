@@ -89,7 +89,7 @@ def test_many_machines_equal_one_and_a_killed_one_resumes(origin: Workspace, tmp
 
     head = origin.clone(tmp_path / "head")
     assert {stage.split("@")[0] for stage in ran(head.run("tools/fan_out.sh", "head"))} == {
-        *("download", "evaluate", "report", "leaderboard", "results")
+        *("download", "samples", "evaluate", "report", "neighbours", "leaderboard", "results")
     }
     single = origin.clone(tmp_path / "single")
     assert [f"train@{key}" for key in sorted(KEYS)] == [

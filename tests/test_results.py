@@ -39,7 +39,7 @@ def row(accuracy: float) -> dict[str, Any]:
 
 @pytest.mark.parametrize("board", [{}, {"lenet5": row(0.9)}, {"lenet5": row(0.9), "fcnn": row(0.8)}])
 def test_an_older_leaderboard_is_refused(board: dict[str, Any]) -> None:
-    """A ranking without one of the current networks, or with an older accuracy of it, is no input of the page."""
+    """A ranking without one of the current networks, or with an older accuracy of it, is refused."""
     write_json(Path("metrics/leaderboard.json"), board)
     with pytest.raises(
         FashionError, match=r"^metrics/leaderboard.json does not rank the current scores: run dvc repro"

@@ -51,7 +51,7 @@ def nearest(images: Images, others: Images, after_block: Callable[[], object] = 
 
     def search(part: Tensor) -> Found:
         block = views(part)
-        # Rounded distances, less what all have in common: they take a tenth of the time of whole numbers.
+        # Rounded distances, without the term that all have in common: they take a tenth of the time of whole numbers.
         rough = (squares - 2 * view.float() @ flat.T for view in block)
         candidates = torch.stack([row.topk(CANDIDATES, largest=False).indices.sort()[0] for row in rough], 1)
         differences = block.movedim(0, 1)[:, :, None].int() - exact[candidates]

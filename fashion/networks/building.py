@@ -60,8 +60,8 @@ LAYERS: dict[str, tuple[type[nn.Module], str | None]] = {
     "ScaledTanh": (ScaledTanh, None),
     "Residual": (Residual, None),
 }
-# Arguments that are no settings: `gpu` decides the device and the type, and a layer that works in place would overwrite
-# the input that a residual block adds.
+# Arguments that are not settings: `gpu` decides the device and the type, and a layer that works in place would
+# overwrite the input that a residual block adds.
 NOT_SETTABLE = {"device", "dtype", "inplace"}
 # A network of more values, or a layer with more for one image, takes over 4 GB in fp32.
 MOST_VALUES = 10**9
@@ -186,7 +186,7 @@ def _validated(where: str, kind: str, arguments: dict[str, Any]) -> BaseModel:
         errors = error.errors()
     # An unknown argument before a missing one: a misspelt name causes both.
     first = next((one for one in errors if one["type"] == "extra_forbidden"), errors[0])
-    # Behind an argument's name stand the types that were tried; only the layers of a block have names inside.
+    # pydantic appends the types that it tried to an argument's name; only the layers of a block have names inside.
     names = [str(part) for part in first["loc"][: None if model is Blocks else 1] if part != "[key]"]
     match first["type"]:
         case "extra_forbidden" if not model.model_fields:

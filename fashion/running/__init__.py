@@ -2,5 +2,5 @@
 
 Fingerprints leave this package out, so an edit here makes no training stale. Of what it does, only two things
 can change a result: the kernels that `environment` asks for, which are part of each training's description, and the
-number of processes, if there are more than two lanes.
+number of processes, on GPUs or if there are more than two lanes.
 """

@@ -42,7 +42,8 @@ LOCK = Path("models/dvc.lock")
 def identity(header: dict[str, Any], *arrays: NDArray[Any]) -> str:
     """A name for what determines a training's results to the bit: its header, its data and the processor.
 
-    The number of processes is left out: with two lanes it changes nothing.
+    The number of processes is left out: it changes nothing on CPUs with two lanes, and on GPUs the header has
+    it as lanes.
     header: plain values; the order of its mappings matters. Returns 64 hexadecimal digits.
     """
     digest = hashlib.sha256(json.dumps([header, dict(torch.cpu.get_capabilities())]).encode())
@@ -163,7 +164,7 @@ def _prune(root: Path, own: Path) -> None:
 
 
 def _lock(folder: Path) -> filelock.BaseFileLock:
-    """The lock of a training's folder. It lies beside the folder, so that it is held before the folder is made."""
+    """The lock of a training's folder. It lies next to the folder, so that it is held before the folder is made."""
     return filelock.FileLock(folder.with_suffix(".lock"))
 
 

@@ -14,7 +14,7 @@ from fashion.judging.evaluated import Labels
 # Columns of a table with a header: the predicted labels, and the true ones, which are compared.
 PREDICTION, TRUTH = "prediction", "truth"
 EXPECTED = f"expected labels from 0 to {CLASS_COUNT - 1}, or a score for each of the {CLASS_COUNT} classes"
-# Labels in another order reach as many right ones as these by chance once in a million files.
+# Labels are refused if shuffled ones would have as many right with a higher probability than this.
 CHANCE = 1e-6
 
 
