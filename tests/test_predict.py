@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -181,21 +181,29 @@ def test_a_picture_that_cannot_be_saved_is_reported_after_the_others(test_part: 
     assert errors.splitlines() == [f"error: file/{name}.png {expected}" for name in ("1-a", "2-b")]
 
 
-@pytest.mark.parametrize("place", ["/dev/zero", "closed"])
+@pytest.mark.parametrize(
+    ("place", "problem"), [("/dev/zero", "is not a file."), ("closed", "cannot be read: fix its permissions.")]
+)
 def test_a_place_that_cannot_be_read_spares_the_others(
-    test_part: Part, tool: Tool, monkeypatch: pytest.MonkeyPatch, place: str
+    test_part: Part, tool: Tool, monkeypatch: pytest.MonkeyPatch, place: str, problem: str
 ) -> None:
     """A device, whose content may never end, and a folder without permission are named; all other pictures are read."""
     written(Path("photos"), test_part.images, "a.png")
     Path("closed").mkdir()
-    listed = Path.iterdir
-
-    def refused(path: Path) -> Iterator[Path]:
-        if path.name == "closed":
-            raise PermissionError(13, "Permission denied", str(path))
-        return listed(path)
-
-    monkeypatch.setattr(Path, "iterdir", refused)
+    # Permissions do not stop root, who may run the tests.
+    for method in ("iterdir", "read_bytes"):
+        monkeypatch.setattr(Path, method, _refused(getattr(Path, method)))
     code, output, errors = tool("predict", place, "photos", "--json")
     assert (code, [row["file"] for row in json.loads(output)]) == (1, ["photos/a.png"])
-    assert errors.startswith(f"error: {place} is ")
+    assert errors == f"error: {place} {problem}\n"
+
+
+def _refused(method: Callable[[Path], Any]) -> Callable[[Path], Any]:
+    """A method of Path that raises what the system does for a folder without permission, called closed."""
+
+    def checked(path: Path) -> Any:
+        if path.name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return method(path)
+
+    return checked

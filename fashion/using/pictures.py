@@ -55,6 +55,8 @@ def read(path: Path) -> Grey:
         problem = "is not here: check its name."
     except IsADirectoryError:
         problem = "is a folder without images."
+    except PermissionError:
+        problem = "cannot be read: fix its permissions."
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         problem = f"has more than {Image.MAX_IMAGE_PIXELS:,} pixels: make it smaller."
     except Image.UnidentifiedImageError:
