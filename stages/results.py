@@ -25,7 +25,7 @@ from fashion.showing.pages import render
 
 # The number of best networks to compare, and of kinds of shared mistakes to show.
 BEST, KINDS = 6, 8
-# Near-duplicates are counted up to each of LIMITS; around each of SHOWN this number of pairs is drawn.
+# Near-duplicates are counted up to each of LIMITS; PAIRS pairs are drawn around each of SHOWN.
 LIMITS, SHOWN, PAIRS = (14.0, NEAR, 22.0), (10.0, 14.0, 16.0, NEAR, 20.0, 24.0), 16
 MISSED, NEIGHBOURS = Path("docs/missed.png"), Path("docs/neighbours.png")
 

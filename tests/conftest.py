@@ -110,10 +110,15 @@ def tool(capsys: pytest.CaptureFixture[str]) -> Tool:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def alone() -> Iterator[None]:
-    """Git with a name and without the user's settings and repository; and no proxy for the servers of the tests."""
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Git and DVC without the user's settings and repository, and no proxy for the servers of the tests."""
     identity = {f"GIT_{who}_{what}": "a@b.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
-    others = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1", "NO_PROXY": "127.0.0.1"}
+    folder = tmp_path_factory.mktemp("settings")
+    # The checkout may belong to another user, as in a container.
+    (folder / "git").write_text("[safe]\n\tdirectory = *\n")
+    others = {"GIT_CONFIG_GLOBAL": str(folder / "git"), "GIT_CONFIG_NOSYSTEM": "1"}
+    others |= dict.fromkeys(("DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR"), str(folder))
+    others |= dict.fromkeys(("NO_PROXY", "no_proxy"), "127.0.0.1")
     with pytest.MonkeyPatch.context() as environment:
         for name in [name for name in os.environ if name.startswith("GIT_")]:
             environment.delenv(name)

@@ -8,7 +8,6 @@ import pytest
 from tests.conftest import ROOT
 
 
-# Half an hour on two cores.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "count"), [("settings", "20000"), ("files", "20"), ("interruptions", "2"), ("circumstances", "")]

@@ -50,7 +50,7 @@ def ranked(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Wor
     workspace = finished.copy(tmp_path_factory.mktemp("ranked") / "project")
     rows = "".join(f"  lenet5-{seed}: {{model: lenet5, seed: {seed}}}\n" for seed in (1, 2))
     workspace.replace("params.yaml", "repeats: {}\n", f"repeats:\n{rows}")
-    workspace.run("git", "rm", "--quiet", "metrics/ablation/cnn.json")
+    workspace.run("git", "rm", "--quiet", "metrics/ablation/*.json")
     # Scores on Fashion-MNIST, which the tables would leave out.
     for file in workspace.folder.glob("metrics/evaluate/*.json"):
         if file.stem not in KEYS:
@@ -83,7 +83,7 @@ def test_a_forced_training_gives_the_same_bytes(workspace: Workspace) -> None:
 def alexnet(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[str]]:
     """A copy after an experiment with AlexNet, and the stages that it ran."""
     workspace = finished.copy(tmp_path_factory.mktemp("alexnet") / "project")
-    settings = ("-S", "model=alexnet", "-S", "models.alexnet.train.learning_rate=0.001")
+    settings = ("-S", "model=alexnet", "-S", "models.alexnet.train.epochs=2")
     return workspace, workspace.stages("exp", "run", *settings)
 
 
@@ -170,7 +170,7 @@ MY_NET = """
         ("params.yaml", "  batch_size: 128", "  batch_size: 64", {*TRAININGS, "report"}),
         ("fashion/training/engine.py", '"""The training engine', '"""The engine of training', set()),
         ("fashion/networks/layers.py", "# As in torch.nn.Conv2d", "# Like in torch.nn.Conv2d", set()),
-        ("fashion/running/progress.py", "left", "to go", set()),
+        ("fashion/running/progress.py", "format_interval(left)} left", "format_interval(left)} to go", set()),
         ("fashion/showing/charts.py", "fontsize=8", "fontsize=9", {"report", "samples"}),
         ("fashion/networks/layers.py", "1.7159", "1.716", {*TRAININGS, "report"}),
     ],

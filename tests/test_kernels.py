@@ -32,6 +32,17 @@ for key, row in params.models.items():
     list(train(begin(build(row.layers), row.model_copy(update={"train": recipe}), 0, hardware), part, part))
 """
 
+# The convolutions, with the kernels of params.yaml.
+CONVOLUTIONS = """
+from fashion.settings.params import Params
+from fashion.running.environment import prepare
+params = Params.load()
+prepare(params.gpu.kernels)
+
+from tests.test_kernels import check_convolutions
+check_convolutions(params)
+"""
+
 
 def test_no_step_uses_a_reference_kernel(params: Params) -> None:
     """In oneDNN's log of one step of every architecture, no primitive uses a reference implementation."""
@@ -66,8 +77,15 @@ def convolutions(params: Params) -> set[Shape]:
 
 
 @pytest.mark.skipif(not torch.cpu.get_capabilities().get("avx512_bf16"), reason="needs a processor with bf16")
-def test_convolutions_in_bf16_are_right(params: Params) -> None:
+def test_convolutions_in_bf16_are_right() -> None:
     """Results and gradients of every convolution in bf16 equal those in fp32, except for the rounding of bf16."""
+    command = [sys.executable, "-c", CONVOLUTIONS]
+    done = subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def check_convolutions(params: Params) -> None:
+    """Compare every convolution in bf16 with the one in fp32."""
     shapes = convolutions(params)
     assert len(shapes) > 20
     for inputs, weights, stride, padding, groups in shapes:

@@ -204,8 +204,8 @@ def test_plots_show_both_sides(clone: Workspace) -> None:
         ("params.yaml", "# The whole", "# All the", "`check`"),
         (
             "params.yaml",
-            "epochs: 1\n      optimizer: sgd",
-            "epochs: 2\n      optimizer: sgd",
+            "epochs: 1\n      learning_rate: 0.1",
+            "epochs: 2\n      learning_rate: 0.1",
             f"`check`, `report`, `train@lenet5`, {TABLES}",
         ),
         ("params.yaml", "model: lenet5", "model: fcnn", "`check`, `report`"),

@@ -46,8 +46,10 @@ def read_only(folder: Path) -> Iterator[None]:
     """Make a folder read-only, for root too."""
     subprocess.run(["mount", "--bind", folder, folder], check=True)
     subprocess.run(["mount", "-o", "remount,bind,ro", folder], check=True)
-    yield
-    subprocess.run(["umount", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
 
 
 @contextmanager
@@ -61,13 +63,15 @@ def full(folder: Path) -> Iterator[None]:
     with suppress(OSError), (folder / ".git/filler").open("wb", buffering=0) as filler:
         while True:
             filler.write(bytes(2**12))
-    yield
-    (folder / ".git/filler").unlink()
-    shutil.rmtree(files)
-    shutil.copytree(folder, files, symlinks=True)
-    subprocess.run(["umount", folder], check=True)
-    folder.rmdir()
-    files.rename(folder)
+    try:
+        yield
+    finally:
+        (folder / ".git/filler").unlink()
+        shutil.rmtree(files)
+        shutil.copytree(folder, files, symlinks=True)
+        subprocess.run(["umount", folder], check=True)
+        folder.rmdir()
+        files.rename(folder)
 
 
 class Case(NamedTuple):
