@@ -10,6 +10,7 @@ import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.collections import LineCollection
 from PIL import Image
 
 from fashion.showing import charts
@@ -74,6 +75,15 @@ def test_drawings_drawn_twice_are_the_same_text(name: str) -> None:
     assert not re.search(r"#0072b2|#d55e00|#000000|Matplotlib|20\d\d-|metadata", drawing)
 
 
+def test_error_bars_are_intervals() -> None:
+    """On the drawing of the ranking, an interval's ends are where these values are on the axis."""
+    rows = [board("a", 0.9) | {"test_interval": [0.85, 0.91]}, board("b", 0.92) | {"test_interval": [0.9, 0.98]}]
+    (axes,) = charts._ranking(rows, 9).axes
+    bars = [line.get_segments() for line in axes.collections if isinstance(line, LineCollection)]
+    ends = sorted(tuple(round(float(x), 6) for x, _ in segment) for segment in bars[0])
+    assert ends == [(85.0, 91.0), (90.0, 98.0)]
+
+
 def test_drawings_share_no_ids() -> None:
     """The clip paths of two drawings have different ids, so that one page can contain both drawings."""
     defined = [set(re.findall(r'<clipPath id="(.*?)"', DRAWINGS[name]())) for name in ("curves", "calibration")]
@@ -114,8 +124,23 @@ def test_filters_are_grey_where_they_are_zero() -> None:
 
 
 def test_samples_show_each_class_pixel_for_pixel() -> None:
-    """The first image of the first class appears unscaled, inverted to black on white."""
+    """Each class has its rows, in which its first image appears unscaled, inverted to black on white."""
     picture = matplotlib.image.imread(io.BytesIO(charts.samples(IMAGES, LABELS, NAMES)), format="png")
     grey = np.rint(255 - picture[..., 0] * 255).astype(np.uint8)
-    shown = grey[4 : 4 + 28, 120 : 120 + 28]
-    assert np.abs(shown.astype(int) - IMAGES[0]).max() <= 1
+    rows = np.split(grey, len(NAMES))
+    for row, image in zip(rows, IMAGES, strict=False):
+        assert np.abs(row[4 : 4 + 28, 120 : 120 + 28].astype(int) - image).max() <= 1
+
+
+def test_a_mistake_is_shown_with_its_own_image() -> None:
+    """The picture of mistakes depends on the image with the mistake's index, and on no other."""
+    row = {"index": 3, "truth": 1, "prediction": 2, "confidence": 0.9}
+
+    def drawn(number: int) -> bytes:
+        images = IMAGES.copy()
+        images[number] = 255 - images[number]
+        return charts.mistakes(images, [row], NAMES)
+
+    same = charts.mistakes(IMAGES, [row], NAMES)
+    assert drawn(3) != same
+    assert [number for number in (1, 2) if drawn(number) != same] == []

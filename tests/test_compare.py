@@ -20,7 +20,7 @@ from tests.conftest import ROOT, Tool
 
 RNG = np.random.default_rng(0)
 TRUTH = np.arange(1000) % 10
-# Six networks of different layers; five are right on the first 700 images, and agree on image 999.
+# Six networks of different layers: all are right on the first 700 images, each on two fifths of its own of the others.
 KEYS = ["lenet5", "alexnet", "cnn", "fcnn", "convnet", "wide_dense"]
 WRONG = (TRUTH + 1) % 10
 FIRST = np.arange(1000) < 700

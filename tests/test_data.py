@@ -392,3 +392,13 @@ def test_an_interrupt_after_the_renaming_is_not_a_failed_write(tmp_path: Path, m
     with pytest.raises(KeyboardInterrupt):
         write_bytes(tmp_path / "file", b"content")
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"content")]
+
+
+def test_everybody_may_read_a_written_file(tmp_path: Path) -> None:
+    """A file can be read by all users, whatever the process's mask, so that colleagues can share a folder."""
+    before = os.umask(0o077)
+    try:
+        write_bytes(tmp_path / "file", b"content")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644

@@ -188,7 +188,7 @@ class Undecided(nn.Module):
         return maps.flatten(1)[:, :10] if maps.sum() > 0 else maps.flatten(1)[:, 10:20]
 
 
-@pytest.mark.filterwarnings("ignore")
+@pytest.mark.filterwarnings("ignore")  # torch warns before it fails
 def test_a_network_that_cannot_be_exported_is_reported() -> None:
     """If torch cannot export a layer, the error gives the reason in one sentence."""
     with pytest.raises(FashionError, match=r"torch cannot export this network \(.*\)\.$") as caught:

@@ -87,7 +87,7 @@ def test_a_replayed_architecture_trains_to_the_same_bits(digits: Part, key: str)
 @pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
 @pytest.mark.parametrize("key", ["cnn", "conv4_pool2_bn"])
 def test_a_replayed_optimizer_trains_to_the_same_bits(digits: Part, key: str, precision: str, optimizer: str) -> None:
-    """Every optimizer in every precision, with dropout or batch norm, gives the same bits with and without a graph."""
+    """Every optimizer in every precision, with dropout or batch norm, gives the same bits with and without graphs."""
     runs = (prepared(key, {"precision": precision}, optimizer=optimizer) for _ in range(2))
     assert_same(finished(next(runs), digits), ordinary(next(runs), digits))
 
@@ -102,7 +102,7 @@ def test_a_replayed_compiled_network_trains_to_the_same_bits(digits: Part) -> No
 
 @pytest.mark.parametrize(
     ("precision", "optimizer"),
-    [("bf16", "adamw"), ("bf16", "nadam"), ("bf16", "sgd"), ("fp16", "adam"), ("fp16", "sgd")],
+    [("bf16", "adamw"), ("bf16", "nadam"), ("bf16", "sgd"), ("fp16", "adam")],
 )
 def test_a_resumed_run_ends_in_the_same_bits(digits: Part, precision: str, optimizer: str) -> None:
     """A state saved after one epoch gives the same bits in a new run, and again in a run that has captured a graph."""

@@ -130,7 +130,7 @@ def test_a_fingerprint_covers_all_imports() -> None:
 
 @pytest.fixture(scope="module")
 def opened(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, dict[str, set[str]]]:
-    """The whole pipeline after a run on `digits` with one architecture and a repeat, and the files that stages read."""
+    """The pipeline after a run on `digits` with one architecture and a repeat, and the files that Python opened."""
     workspace = checkout.copy(tmp_path_factory.mktemp("opened") / "project")
     workspace.keep("lenet5")
     workspace.small(epochs=1)
@@ -162,7 +162,7 @@ def command_line() -> set[Path]:
 def test_a_stage_opens_what_it_depends_on(
     opened: tuple[Workspace, dict[str, set[str]]], command_line: set[Path]
 ) -> None:
-    """Every file that a stage reads is among its deps, settings or outputs, or is covered by its fingerprint."""
+    """Every file that a stage opens in Python is among its deps, settings or outputs, or in its fingerprint."""
     workspace, found = opened
     locks = [YAML(typ="safe").load(workspace.folder / lock)["stages"] for lock in ("dvc.lock", "models/dvc.lock")]
     stages = {name: row for lock in locks for name, row in lock.items()}

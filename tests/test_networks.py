@@ -19,6 +19,7 @@ from fashion.networks.layers import (
     CodeDistance,
     Conv2d,
     Dropout,
+    Dropout2d,
     LocalResponseNorm,
     PartialConv2d,
     ScaledTanh,
@@ -61,16 +62,16 @@ SPLITS = {
 
 
 @pytest.mark.parametrize("key", PARAMETERS)
-def test_parameters_are_as_published(params: Params, key: str) -> None:
+def test_parameters_never_change(params: Params, key: str) -> None:
     """Each architecture has exactly the recorded number of parameters, without and with batch norm's statistics."""
     assert count(build(params.models[key].layers)) == PARAMETERS[key]
 
 
 @pytest.mark.parametrize("key", PARAMETERS)
-def test_splits_are_as_published(params: Params, key: str) -> None:
-    """Each architecture trains on the published split: 48,000 images unless listed."""
-    published = next((split for split, keys in SPLITS.items() if key in keys), "holdout_12k")
-    assert params.models[key].split == published
+def test_splits_are_as_recorded(params: Params, key: str) -> None:
+    """Each architecture trains on the recorded split: 48,000 images unless listed."""
+    recorded = next((split for split, keys in SPLITS.items() if key in keys), "holdout_12k")
+    assert params.models[key].split == recorded
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -223,7 +224,7 @@ def test_subsampling_scales_the_sum_of_each_block() -> None:
 @pytest.mark.parametrize(
     ("size", "dtype", "tolerance"), [(5, torch.float32, 1e-6), (4, torch.float32, 1e-6), (5, torch.bfloat16, 4e-3)]
 )
-def test_response_normalisation_equals_plain_network(size: int, dtype: torch.dtype, tolerance: float) -> None:
+def test_response_normalisation_equals_torchs(size: int, dtype: torch.dtype, tolerance: float) -> None:
     """Factors and gradients equal torch.nn's in double precision, within the tolerance of the precision."""
     arguments: dict[str, Any] = {"size": size, "alpha": 0.1, "beta": 0.75, "k": 2.0}
     reference, layer = nn.LocalResponseNorm(**arguments), LocalResponseNorm(8, **arguments)
@@ -246,7 +247,7 @@ def test_response_normalisation_equals_plain_network(size: int, dtype: torch.dty
     [{}, {"bias": False}, {"stride": 2}, {"padding": 1}, {"groups": 4}, {"kernel_size": 3, "padding": "same"}],
     ids=str,
 )
-def test_a_convolution_of_the_whole_input_equals_plain_network(arguments: dict[str, Any]) -> None:
+def test_a_convolution_of_the_whole_input_equals_torchs(arguments: dict[str, Any]) -> None:
     """Values and gradients equal torch.nn's, whether or not the kernel covers its input and the fast path is used."""
     everything = {"in_channels": 8, "out_channels": 12, "kernel_size": 4, **arguments}
     assert_same(nn.Conv2d(**everything), Conv2d(**everything), (2, 8, 4, 4))
@@ -266,7 +267,7 @@ def test_a_convolution_of_the_whole_input_equals_plain_network(arguments: dict[s
     ids=str,
 )
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-def test_average_pooling_equals_plain_network(
+def test_average_pooling_equals_torchs(
     arguments: dict[str, Any], shape: tuple[int, ...], memory_format: torch.memory_format
 ) -> None:
     """Values and gradients equal torch.nn's, whether or not blocks fill the maps and the fast path is used."""
@@ -356,6 +357,16 @@ def test_dropout_drops_its_share(p: float, memory_format: torch.memory_format) -
     # Five standard deviations of a share of 100,000, and of 2,000 in each image.
     for share, values_in in [(kept.float().mean(), 100_000), *((image.float().mean(), 2_000) for image in kept)]:
         assert share.item() == pytest.approx(1 - p, abs=5 * (p * (1 - p) / values_in) ** 0.5)
+
+
+def test_dropout_of_maps_drops_whole_maps() -> None:
+    """Each map is dropped as a whole with probability p, the others are scaled by 1/(1-p), and maps are independent."""
+    torch.manual_seed(0)
+    result = Dropout2d(0.25)(torch.ones(100, 50, 3, 3))
+    kept = result[:, :, 0, 0] != 0
+    assert torch.equal(result, (kept / torch.tensor(0.75))[:, :, None, None].expand_as(result))
+    # Five standard deviations of a share of 5,000.
+    assert kept.float().mean().item() == pytest.approx(0.75, abs=5 * (0.25 * 0.75 / 5000) ** 0.5)
 
 
 def test_dropout_draws_a_new_mask_each_time() -> None:
@@ -521,10 +532,9 @@ def test_linear_layers_without_bias_can_be_drawn_by_fan_in() -> None:
     st.booleans(),
     st.none() | st.integers(1, 9),
 )
-def test_average_pooling_is_torchs(
+def test_average_pooling_with_any_arguments_equals_torchs(
     size: int, stride: int | None, padding: int, ceil_mode: bool, include: bool, divisor: int | None
 ) -> None:
-    """With any arguments AvgPool2d gives the values of torch's class."""
+    """With any arguments values and gradients equal torch.nn's."""
     arguments = size, stride, min(padding, size // 2), ceil_mode, include, divisor
-    maps = torch.randn(2, 3, 7, 8, generator=torch.Generator().manual_seed(0))
-    assert torch.allclose(AvgPool2d(*arguments)(maps), torch.nn.AvgPool2d(*arguments)(maps), atol=1e-6)
+    assert_same(nn.AvgPool2d(*arguments), AvgPool2d(*arguments), (2, 3, 7, 8))

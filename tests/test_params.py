@@ -145,9 +145,11 @@ def test_a_missing_file_is_reported(tmp_path: Path) -> None:
 
 def test_an_architecture_overrides_the_common_recipe(params: Params) -> None:
     """A row's own `train` overrides the common one, key by key, at every depth."""
-    recipe = params.models["alexnet"].train
-    assert (recipe.learning_rate, recipe.batch_size) == (0.05, 128)
-    assert recipe.augment.model_dump() == {"flip": True, "shift": 1, "erase": 0}
+    common, recipe = params.train, params.models["lenet5"].train
+    assert (recipe.learning_rate, recipe.batch_size) == (0.1, common.batch_size)
+    assert common.learning_rate != 0.1
+    assert common.augment.model_dump() == {"flip": True, "shift": 1, "erase": 0}
+    assert recipe.augment.model_dump() == {"flip": True, "shift": 0, "erase": 0}
 
 
 @pytest.mark.parametrize(

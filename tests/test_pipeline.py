@@ -106,14 +106,17 @@ ORDER = [
 ]
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", [*ROOT.glob("fashion/*.py"), *ROOT.glob("fashion/*/")], ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_the_packages_of_the_library_are_ordered(path: Path) -> None:
     """A package of the library imports only itself and packages before it, and every package has a place."""
-    if path.is_relative_to(ROOT / "fashion") and path != ROOT / "fashion/__init__.py":
-        ranks = {name: rank for rank, names in enumerate(ORDER) for name in names}
-        own = path.relative_to(ROOT / "fashion").with_suffix("").parts[0]
-        used = {name.split(".")[1] for name in imported(path) if name.startswith("fashion.")} - {own}
-        assert {name for name in used if ranks[name] >= ranks[own]} == set()
+    ranks = {name: rank for rank, names in enumerate(ORDER) for name in names}
+    if path.stem in ("__init__", "__pycache__"):
+        return
+    files = path.rglob("*.py") if path.is_dir() else [path]
+    used = {name.split(".")[1] for file in files for name in imported(file) if name.startswith("fashion.")}
+    assert {name for name in used - {path.stem} if ranks[name] >= ranks[path.stem]} == set()
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -31,6 +31,9 @@ def test_repro_builds_the_chosen_model_and_nothing_else(built: tuple[Workspace, 
     assert (report["model"], report["split"], report["parameters"]) == ("lenet5", "holdout_6k", 44_426)
     with (workspace.folder / "plots/curves.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1"]
+    scores = workspace.json("metrics/evaluate/lenet5.json")
+    # One epoch; the backward pass takes twice as many operations as the forward pass.
+    assert scores["training_flops"] == 3 * scores["flops"] * scores["train"]["images"]
 
 
 def test_the_page_shows_everything_and_fetches_nothing(built: tuple[Workspace, list[str]]) -> None:

@@ -1,4 +1,4 @@
-"""The stage results refuses inputs that do not belong together."""
+"""The stage results counts near-duplicates, and refuses inputs that do not belong together."""
 
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,22 @@ def test_an_older_leaderboard_is_refused(board: dict[str, Any]) -> None:
         FashionError, match=r"^metrics/leaderboard.json does not rank the current scores: run dvc repro"
     ):
         stage.results()
+
+
+def test_near_duplicates_are_counted() -> None:
+    """A distance equal to a limit counts; only another label than the neighbour's lowers the highest accuracy."""
+    test = np.arange(20) % 10
+    distance = np.array([5.0, 14.0, 14.0001, 18.0, 18.0001, 22.0, *[30.0] * 14])
+    table = pd.DataFrame(0, index=range(20), columns=[*COLUMNS]).assign(image=range(20), label=test)
+    # Images 1, 3 and 19 have another label than their neighbour.
+    neighbour = np.arange(20) + np.isin(np.arange(20), (1, 3)) - (np.arange(20) == 19)
+    write_csv(TABLE, table.assign(neighbour=neighbour, neighbour_label=test[neighbour], distance=distance))
+    part = Part(np.zeros((20, 28, 28), np.uint8), test)
+    assert stage._neighbours(part, part) == [
+        {"limit": 14.0, "near": 2, "differ": 1, "bound": 0.95},
+        {"limit": 18.0, "near": 4, "differ": 2, "bound": 0.9},
+        {"limit": 22.0, "near": 6, "differ": 2, "bound": 0.9},
+    ]
 
 
 @pytest.mark.parametrize("wrong", [{"neighbour": 20}, {"neighbour": -1}, {"neighbour_label": 9}])

@@ -1,7 +1,9 @@
 """The engine, compared with a plain PyTorch loop and with itself."""
 
 import json
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -54,32 +56,49 @@ def trained(architecture: Architecture, part: Part, seed: int = 0, **changes: An
     return list(train(run, *halves(part))), run.network
 
 
-def test_an_epoch_equals_a_plain_loop(params: Params, digits: Part) -> None:
-    """After two epochs on the same batches, the engine's weights equal those of the loop that everyone writes."""
-    plain_recipe = {
-        "optimizer": "adam",
-        "learning_rate": 0.002,
-        "weight_decay": 0.0,
-        "schedule": "constant",
-        "warmup": 0.0,
-    }
-    architecture = row(params, epochs=2, batch_size=64, **plain_recipe)
-    _, network = trained(architecture, digits, channels_last=False)
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "nadam": torch.optim.NAdam,
+    "sgd": partial(torch.optim.SGD, momentum=0.9, nesterov=True),
+}
 
-    plain = build(architecture.layers, seed=0)
-    optimizer = torch.optim.Adam(plain.parameters(), lr=architecture.train.learning_rate)
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_two_epochs_equal_a_plain_loop(params: Params, digits: Part, name: str) -> None:
+    """On the same batches, mirrored alike, the loop that everyone writes ends with the same weights and record."""
+    changes: dict[str, Any] = {"epochs": 2, "batch_size": 64, "optimizer": name}
+    changes |= {"learning_rate": 0.05 if name == "sgd" else 0.002}
+    changes |= {"weight_decay": 0.01, "label_smoothing": 0.1, "warmup": 0.2, "augment": Augment(flip=True)}
+    architecture = row(params, **changes)
+    epochs, network = trained(architecture, digits, channels_last=False)
+
+    recipe, plain = architecture.train, build(architecture.layers, seed=0)
+    optimizer = OPTIMIZERS[name](plain.parameters(), lr=1.0, weight_decay=0.01)
     images, labels = inputs(digits.images[:1000], architecture.pixels).float(), torch.tensor(digits.labels[:1000])
     for epoch in (1, 2):
-        drawn = int(np.random.SeedSequence([0, epoch]).generate_state(1)[0])
-        order = torch.randperm(1000, generator=torch.Generator().manual_seed(drawn))
-        for start in range(0, 1000 - 64 + 1, 64):
-            index = order[start : start + 64]
-            loss = functional.cross_entropy(plain(images[index]), labels[index])
+        drawn = np.random.SeedSequence([0, epoch]).generate_state(5).tolist()
+        order = torch.randperm(1000, generator=torch.Generator().manual_seed(drawn[0]))
+        # Each half of a batch is mirrored by the generator of its lane.
+        lanes_of = [torch.Generator().manual_seed(seed) for seed in drawn[1::2]]
+        losses, hits = [], 0
+        for step, index in enumerate(order[: 15 * 64].split(64)):
+            optimizer.param_groups[0]["lr"] = learning_rate(recipe, (epoch - 1) * 15 + step, 30)
+            mirrored = torch.cat([torch.randint(2, (32,), generator=one) for one in lanes_of])
+            batch = torch.where(mirrored.bool()[:, None, None, None], images[index].flip(3), images[index])
+            output = plain(batch)
+            loss = functional.cross_entropy(output, labels[index], label_smoothing=0.1)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
-    for name, weight in plain.state_dict().items():
-        torch.testing.assert_close(network.state_dict()[name], weight, atol=2e-4, rtol=1e-3)
+            losses.append(loss.item())
+            hits += int((output.argmax(1) == labels[index]).sum())
+        record = epochs[epoch - 1]
+        assert record.learning_rate == optimizer.param_groups[0]["lr"]
+        assert record.train_loss == pytest.approx(np.mean(losses), rel=1e-4)
+        assert record.train_accuracy == pytest.approx(hits / (15 * 64), abs=0.0021)
+    for key, weight in plain.state_dict().items():
+        torch.testing.assert_close(network.state_dict()[key], weight, atol=2e-4, rtol=1e-3)
 
 
 def test_all_random_numbers_come_from_separate_streams(params: Params, digits: Part) -> None:

@@ -1,0 +1,46 @@
+"""The accuracies without near-duplicates and without doubtful labels, checked against a case counted by hand."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fashion.files import write_csv
+from fashion.judging.neighbours import COLUMNS, NEAR, TABLE
+from fashion.settings.params import Params
+from stages.leaderboard import _clean
+
+TRUTH = np.arange(20) % 10
+# fcnn_published has the layers of fcnn.
+VALIDATION = {
+    "lenet5": 0.95,
+    "fcnn": 0.94,
+    "fcnn_published": 0.935,
+    "cnn": 0.93,
+    "convnet": 0.92,
+    "alexnet": 0.91,
+    "wide_dense": 0.9,
+}
+
+
+def test_images_that_do_not_count_are_left_out(params: Params, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Near-duplicates do not count, nor labels that five other networks, all of other layers, agree are wrong.
+
+    All networks are wrong alike on image 10, and all but wide_dense on image 11, so that only wide_dense's five judges
+    doubt its label. lenet5 is also wrong on image 0, a near-duplicate.
+    """
+    monkeypatch.chdir(tmp_path)
+    table = pd.DataFrame(0, index=range(20), columns=[*COLUMNS]).assign(image=range(20), label=TRUTH)
+    write_csv(TABLE, table.assign(distance=np.where(np.arange(20) < 5, NEAR, NEAR + 1)))
+    predicted = {key: TRUTH.copy() for key in VALIDATION}
+    for key, labels in predicted.items():
+        wrong = [10] if key == "wide_dense" else [10, 11]
+        labels[wrong] = (TRUTH[wrong] + 1) % 10
+    predicted["lenet5"][0] = 9
+    found = _clean(params, VALIDATION, TRUTH, predicted)
+    assert {key: (row["distinct_accuracy"], row["clear_accuracy"]) for key, row in found.items()} == {
+        "lenet5": (13 / 15, 17 / 19),
+        **dict.fromkeys(("fcnn", "fcnn_published", "cnn", "convnet", "alexnet"), (13 / 15, 18 / 19)),
+        "wide_dense": (14 / 15, 1.0),
+    }
