@@ -139,11 +139,11 @@ def _chosen(before: Read, after: Read) -> list[str]:
     if was == now:
         return []
     rows = [[_code(name), *_figures(name, was.get(name), now.get(name))] for name in was | now]
-    table = _table(("metric", "before", "after", "change"), rows)
+    metrics = _table(("metric", "before", "after", "change"), rows)
     if not (was and now):
-        return [table]
+        return [metrics]
     answers = _answers(before, str(was.get("model")), after, str(now.get("model")))
-    return [table, f"Test images: {_verdict(answers)}.", _by_class(answers, _classes(after, str(now.get("model"))))]
+    return [metrics, f"Test images: {_verdict(answers)}.", _by_class(answers, _classes(after, str(now.get("model"))))]
 
 
 def _classes(read: Read, key: str) -> dict[int, str]:
