@@ -15,7 +15,7 @@ from fashion.judging.summaries import Ranked
 from fashion.networks.building import build, count
 from fashion.settings.params import Params
 from fashion.showing.markdown import table
-from fashion.showing.pages import percent
+from fashion.showing.pages import percent, seeds
 
 SECTION = re.compile(r"(<!-- table: (\w+) -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
 
@@ -64,12 +64,12 @@ def _accuracies(claims: dict[str, float], scores: Ranked | None) -> list[str]:
     if scores is None:
         return [published, "not trained", "", "", "", ""]
     low, high = scores["test_interval"]
-    seeds = scores["repeats"].get(part)
+    repeats = scores["repeats"].get(part)
     return [
         published,
         f"{on}{percent(scores['validation_accuracy' if on else 'test_accuracy'])}",
         "" if on else f"{percent(low)} to {percent(high)}",
-        f"{on}{percent(seeds['mean'])} ± {100 * seeds['deviation']:.2f} ({seeds['seeds']})" if seeds else "",
+        f"{on}{seeds(repeats)}" if repeats else "",
         percent(scores["distinct_accuracy"]),
         percent(scores["clear_accuracy"]),
     ]

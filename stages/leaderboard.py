@@ -16,6 +16,7 @@ from fashion.judging.neighbours import read_near
 from fashion.settings.params import Params
 from fashion.showing import charts
 from fashion.showing.pages import render
+from fashion.showing.tables import show
 
 
 def leaderboard() -> None:
@@ -33,8 +34,7 @@ def leaderboard() -> None:
     clean = _clean(params, {row["model"]: row["validation_accuracy"] for row in rows}, truth, predicted)
     rows = [row | clean[row["model"]] | {"level_with": level[row["model"]]} for row in rows]
     write_json(Path("metrics/leaderboard.json"), {row["model"]: row for row in rows})
-    table = _table(rows)
-    write_csv(Path("metrics/leaderboard.csv"), table)
+    write_csv(Path("metrics/leaderboard.csv"), _table(rows))
     write_bytes(Path("plots/leaderboard.png"), charts.leaderboard(rows))
     page = render(
         "leaderboard.html",
@@ -48,7 +48,21 @@ def leaderboard() -> None:
         by_cost=charts.against(rows, "training_flops", "operations of the training, FLOP"),
     )
     write_text(Path("plots/leaderboard.html"), page)
-    typer.echo(table.to_string(index=False))
+    show([_shown(row) for row in rows])
+
+
+def _shown(row: dict[str, Any]) -> dict[str, str | int]:
+    """The columns of a row that the terminal shows."""
+    low, high = row["test_interval"]
+    published = row["published"].get("test_accuracy")
+    return {
+        "architecture": row["model"],
+        "parameters": row["parameters"],
+        "validation": f"{row['validation_accuracy']:.2%}",
+        "test": f"{row['test_accuracy']:.2%}",
+        "95 % interval": f"{low:.2%} to {high:.2%}",
+        "published": "" if published is None else f"{published:.2%}",
+    }
 
 
 def _row(params: Params, key: str, found: dict[str, Scores]) -> dict[str, Any]:
@@ -77,7 +91,8 @@ def _row(params: Params, key: str, found: dict[str, Scores]) -> dict[str, Any]:
 def _seeds(accuracies: "pd.Series[float]", claim: float | None) -> dict[str, Any]:
     """The mean and deviation of the repeats, and the test that the mean is above the published accuracy."""
     p = above([*accuracies], claim) if claim is not None and len(accuracies) > 1 else None
-    return {"seeds": len(accuracies), "mean": accuracies.mean(), "deviation": accuracies.std(), "p": p}
+    # Six places, as in the file: pages that are made from it would otherwise round a different number.
+    return {"seeds": len(accuracies), "mean": round(accuracies.mean(), 6), "deviation": accuracies.std(), "p": p}
 
 
 def _clean(

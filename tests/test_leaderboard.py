@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fashion.files import write_csv
+from fashion.files import read_json, write_csv, write_json
 from fashion.judging.neighbours import COLUMNS, NEAR, TABLE
+from fashion.judging.summaries import Seeds
 from fashion.settings.params import Params
-from stages.leaderboard import _clean
+from stages.leaderboard import _clean, _seeds
 
 TRUTH = np.arange(20) % 10
 # fcnn_published has the layers of fcnn.
@@ -44,3 +45,10 @@ def test_images_that_do_not_count_are_left_out(params: Params, tmp_path: Path, m
         **dict.fromkeys(("fcnn", "fcnn_published", "cnn", "convnet", "alexnet"), (13 / 15, 18 / 19)),
         "wide_dense": (14 / 15, 1.0),
     }
+
+
+def test_all_pages_show_the_same_mean(tmp_path: Path) -> None:
+    """A mean has six places on the page, as in its file; otherwise 92.775 % is rounded up there alone."""
+    summary = _seeds(pd.Series([0.929, 0.9265]), None)
+    write_json(tmp_path / "seeds.json", summary)
+    assert summary["mean"] == read_json(tmp_path / "seeds.json", Seeds)["mean"] == 0.92775

@@ -158,7 +158,6 @@ def _ranking(rows: Sequence[Mapping[str, Any]], width: float) -> Figure:
     axes = figure.subplots()
     values = np.array([row["test_accuracy"] for row in ranked]) * 100
     low, high = np.array([row["test_interval"] for row in ranked]).T * 100
-    axes.barh(height, values, color=OURS, alpha=0.2)
     axes.errorbar(
         values, height, xerr=(values - low, high - values), fmt="o", color=OURS, label="rebuilt, 95 % interval"
     )

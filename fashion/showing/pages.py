@@ -9,13 +9,14 @@ from markupsafe import Markup
 
 from fashion.data.datasets import DATASETS
 from fashion.judging.comparing import p_value
+from fashion.judging.summaries import Seeds
 
 
 def render(template: str, **content: Any) -> str:
     """Fill in a template; in HTML everything but Markup is escaped.
 
-    Filters for templates: `percent` for fractions, `p_value` for tests, `short` for large numbers, `data` for PNG bytes
-    as a data URL, `drawing` for SVG, `title_of` for a data set's title.
+    Filters for templates: `percent` for fractions, `p_value` for tests, `seeds` for further seeds, `short` for large
+    numbers, `data` for PNG bytes as a data URL, `drawing` for SVG, `title_of` for a data set's title.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -27,6 +28,7 @@ def render(template: str, **content: Any) -> str:
     environment.filters |= {
         "percent": percent,
         "p_value": p_value,
+        "seeds": seeds,
         "short": short,
         "data": data,
         "drawing": Markup,
@@ -38,6 +40,11 @@ def render(template: str, **content: Any) -> str:
 def percent(fraction: float, places: int = 2) -> str:
     """0.8932 as 89.32 %."""
     return f"{fraction:.{places}%}".replace("%", "\N{NARROW NO-BREAK SPACE}%")
+
+
+def seeds(summary: Seeds) -> str:
+    """Mean and standard deviation over further seeds, and their number: 90.81 % ± 0.10 (5)."""
+    return f"{percent(summary['mean'])} ± {100 * summary['deviation']:.2f} ({summary['seeds']})"
 
 
 def short(number: float) -> str:
