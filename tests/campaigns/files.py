@@ -264,7 +264,7 @@ def campaign(workspace: Workspace, folder: Path, count: int, seed: int) -> Count
                 where = f"seed {seed}, {' '.join(command)}, number {number}: {name}, {what}"
                 print(f"{where}: {end}", flush=True)  # noqa: T201 - to repeat it
             if committed:
-                workspace.run("git", "reset", "--quiet", "--soft", "HEAD~1")
+                workspace.run("git", "reset", "--quiet", "HEAD~1")
             restore(place, files)
         print(f"{' '.join(command)}: {len(read)} files, {dict(own)}", flush=True)  # noqa: T201 - progress
         ends += own
