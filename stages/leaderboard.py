@@ -91,8 +91,9 @@ def _row(params: Params, key: str, found: dict[str, Scores]) -> dict[str, Any]:
 def _seeds(accuracies: "pd.Series[float]", claim: float | None) -> dict[str, Any]:
     """The mean and deviation of the repeats, and the test that the mean is above the published accuracy."""
     p = above([*accuracies], claim) if claim is not None and len(accuracies) > 1 else None
-    # Six places, as in the file: pages that are made from it would otherwise round a different number.
-    return {"seeds": len(accuracies), "mean": round(accuracies.mean(), 6), "deviation": accuracies.std(), "p": p}
+    # Six places, as in the file: pages that are made from it would otherwise round different numbers.
+    mean, deviation = round(accuracies.mean(), 6), round(accuracies.std(), 6)
+    return {"seeds": len(accuracies), "mean": mean, "deviation": deviation, "p": p}
 
 
 def _clean(
