@@ -9,7 +9,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import typer
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -75,8 +74,8 @@ def _images(description: Description) -> tuple[Part, Part, Part]:
         list(fetch(description.dataset, Path(folder), os.environ.get(MIRROR)))
         whole, test = (read_part(Path(folder), part) for part in ("train", "test"))
     manifest = split(whole.labels, **description.split.model_dump())
-    train, validation = (whole.take(np.flatnonzero(manifest["part"] == part)) for part in ("train", "validation"))
-    return train, validation, test
+    index, parts = manifest["index"].to_numpy(), manifest["part"].to_numpy()
+    return whole.take(index[parts == "train"]), whole.take(index[parts == "validation"]), test
 
 
 def _first_difference(
