@@ -14,9 +14,10 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from fashion.data.fetching import MIRROR, fetch
-from fashion.data.reading import Part, read_part
+from fashion.data.reading import Part, read_part, read_split
 from fashion.data.splitting import split
 from fashion.errors import FashionError
+from fashion.files import write_csv
 from fashion.judging.comparing import mcnemar
 from fashion.judging.evaluated import read_history, read_predictions, read_scores, scores_file
 from fashion.judging.predictions import finite_logits
@@ -73,9 +74,9 @@ def _images(description: Description) -> tuple[Part, Part, Part]:
     with TemporaryDirectory() as folder:
         list(fetch(description.dataset, Path(folder), os.environ.get(MIRROR)))
         whole, test = (read_part(Path(folder), part) for part in ("train", "test"))
-    manifest = split(whole.labels, **description.split.model_dump())
-    index, parts = manifest["index"].to_numpy(), manifest["part"].to_numpy()
-    return whole.take(index[parts == "train"]), whole.take(index[parts == "validation"]), test
+        manifest = Path(folder, "split.csv")
+        write_csv(manifest, split(whole.labels, **description.split.model_dump()))
+        return *read_split(manifest, whole), test
 
 
 def _first_difference(
