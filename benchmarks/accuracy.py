@@ -22,7 +22,7 @@ from fashion.data.reading import read_part, read_split
 from fashion.errors import FashionError, did_you_mean
 from fashion.files import write_json
 from fashion.networks.building import build
-from fashion.settings.description import Augment
+from fashion.settings.description import NO_AUGMENT
 from fashion.settings.params import Params
 from fashion.showing import markdown
 from fashion.showing.pages import percent
@@ -30,7 +30,7 @@ from fashion.training.engine import begin, train
 
 # Recipes made for speed, chosen on validation, for the architectures that also have a row KEY_published: no
 # augmentation, and so few epochs that the rate soon falls to zero.
-SHORT = {"learning_rate": 0.002, "weight_decay": 0.01, "label_smoothing": 0.0, "augment": Augment()}
+SHORT = {"learning_rate": 0.002, "weight_decay": 0.01, "label_smoothing": 0.0, "augment": NO_AUGMENT}
 FAST: dict[str, dict[str, Any]] = {
     "fcnn": SHORT | {"epochs": 12},
     "cnn": SHORT | {"epochs": 5, "learning_rate": 0.004},

@@ -27,7 +27,7 @@ from fashion.data.datasets import SIDE
 from fashion.data.reading import read_part
 from fashion.networks.building import LAYERS, build
 from fashion.networks.inference import scaled
-from fashion.settings.description import Augment
+from fashion.settings.description import NO_AUGMENT, Augment
 from fashion.settings.params import Architecture, Params
 from fashion.threads import cores
 from fashion.training.augmentation import augmented, views
@@ -63,7 +63,7 @@ def engine(row: Architecture, steps: int, changes: Mapping[str, Any] = MappingPr
     changes: other values for settings of `gpu`.
     """
     clock = Clock(steps)
-    recipe = {"epochs": 1, "batch_size": BATCH, "optimizer": "adam", "augment": Augment()}
+    recipe = {"epochs": 1, "batch_size": BATCH, "optimizer": "adam", "augment": NO_AUGMENT}
     row = row.model_copy(update={"train": row.train.model_copy(update=recipe)})
     part = read_part(RAW, "train")
     training = part.take(np.arange((steps + WARMUP) * BATCH) % len(part.labels))
@@ -79,7 +79,7 @@ def engine_fp32(row: Architecture, steps: int) -> float:
 
 def data(row: Architecture, steps: int) -> float:
     """Time the engine's work on data alone, with augmentation: picking, mirroring, moving, scaling."""
-    clock, augment = Clock(steps), Augment(flip=True, shift=1)
+    clock, augment = Clock(steps), Augment(flip=True, shift=1, erase=0)
     device = hardware().device
     images = torch.tensor(read_part(RAW, "train").images, device=device)
     source, generator = views(images, augment), torch.Generator(device).manual_seed(0)

@@ -31,7 +31,7 @@ from fashion.errors import FashionError
 from fashion.files import write_csv, write_json
 from fashion.networks.building import build
 from fashion.networks.inference import logits
-from fashion.settings.description import Augment
+from fashion.settings.description import NO_AUGMENT
 from fashion.settings.params import Architecture, Params
 from fashion.showing.markdown import table
 from fashion.showing.pages import percent
@@ -145,7 +145,7 @@ def run_all(todo: Iterator[Item], end: float, figures: dict[str, Any], output: P
 def measured(key: str, form: str, images: Images, _: float) -> float:
     """Milliseconds of a step of 128 images without augmentation, under Adam."""
     row = images.params.architecture(key)
-    recipe = row.train.model_copy(update={"batch_size": BATCH, "optimizer": "adam", "augment": Augment()})
+    recipe = row.train.model_copy(update={"batch_size": BATCH, "optimizer": "adam", "augment": NO_AUGMENT})
     row = row.model_copy(update={"train": recipe})
     pictures, labels = (
         torch.tensor(array, device=DEVICE) for array in (images.training.images, images.training.labels)

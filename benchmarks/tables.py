@@ -49,9 +49,11 @@ def architectures() -> str:
     head += ["without near-duplicates", "without doubtful labels", "time to train"]
     published = [key for key in params.published if not key.endswith("_published")]
     together = _duration(sum(times[key] for key in published))
+    trainings = [*params.models, *(repeat.model for repeat in params.repeats.values())]
     note = (
         f"Time to train: the recipe's epochs times the seconds of one epoch, on {timings['machine']}. "
-        f"The {len(published)} published architectures, each by our recipe: {together}."
+        f"The {len(published)} published architectures, each by our recipe: {together}. All {len(trainings)} "
+        f"trainings, with further seeds: {_duration(sum(times[key] for key in trainings))}."
     )
     return f"{table(head, rows, right=(1, 8))}\n\n{note}"
 

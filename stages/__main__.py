@@ -29,8 +29,8 @@ app = program("The stages that DVC runs, one command each. Example: python -m st
 def check() -> None:
     """Validate params.yaml, every architecture included, and write what the other stages depend on.
 
-    That is a description of each training, the fingerprint of each stage's code, and the counts of each split.
-    Example: python -m stages check
+    That is a description of each training, the identity of each stage's code, and the counts of each split. If
+    something became stale, a line says through what. Example: python -m stages check
     """
     from stages.check import check
 

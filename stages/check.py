@@ -2,16 +2,21 @@
 
 import json
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 import torch
+import typer
 
 from fashion.errors import FashionError
 from fashion.files import write_text
 from fashion.networks.building import build, check_training, count
 from fashion.running.advice import in_row
-from fashion.settings.description import INPUTS
-from fashion.settings.fingerprint import fingerprint
+from fashion.running.commands import attempt
+from fashion.running.locks import changed, md5
+from fashion.settings.description import DESCRIPTIONS, INPUTS
+from fashion.settings.fingerprint import fingerprint, stages
+from fashion.settings.identity import RECORD, Record, identity, read_record
 from fashion.settings.params import PATH, UNDO, Class, Params
 from fashion.training.recipe import smallest_share
 
@@ -27,16 +32,17 @@ def check() -> None:
             parameters[key], _ = count(network)
     for key, one in params.classes.items():
         _check_class(f"classes.{key}", one, params.models[one.model].train.epochs, parameters[one.model])
-    files = {f"train/{name}.json": params.describe(name).text for name in (*params.models, *params.repeats)}
+    files = {DESCRIPTIONS / f"{name}.json": params.describe(name).text for name in (*params.models, *params.repeats)}
     splits = {key: params.splits[row.split].model_dump() for key, row in params.models.items()}
-    files["splits.json"] = json.dumps(splits, indent=2) + "\n"
-    # The fingerprint of `train` is in each description.
-    for stage in {path.stem for path in Path(__file__).parent.glob("[!_]*.py")} - {"check", "train"}:
-        files[f"code/{stage}.txt"] = f"{fingerprint(stage)}\n"
+    files[INPUTS / "splits.json"] = json.dumps(splits, indent=2) + "\n"
+    # The identity of `train` is in each description.
+    files |= {INPUTS / f"code/{stage}.txt": f"{identity(stage)}\n" for stage in stages() if stage != "train"}
     # Files of deleted rows must go too; when DVC runs this stage, it deletes the outputs first.
     shutil.rmtree(INPUTS, ignore_errors=True)
-    for name, text in files.items():
-        write_text(INPUTS / name, text)
+    for path, text in files.items():
+        write_text(path, text)
+    if causes := _causes(params, {str(path): text for path, text in files.items()}):
+        typer.echo(f"Stale: {causes}.")
 
 
 def _check_class(where: str, one: Class, epochs: int, parameters: int) -> None:
@@ -46,3 +52,44 @@ def _check_class(where: str, one: Class, epochs: int, parameters: int) -> None:
     if one.parameters and parameters >= one.parameters:
         limit = f"allows fewer than {one.parameters:,} parameters"
         raise FashionError(f"{PATH}: {where} {limit}, and {one.model} has {parameters:,}. {UNDO}")
+
+
+def _causes(params: Params, files: dict[str, str]) -> str:
+    """What became stale since it last ran, and through what; empty if nothing did."""
+    identities = _identities()
+    # For each cause, trainings and other stages.
+    stale = {"settings": (set[str](), set[str]()), "code": (set[str](), set[str]())}
+    for stage, (path, before) in changed(files).items():
+        if Path(path).parent == DESCRIPTIONS:
+            description = params.describe(name := Path(path).stem)
+            texts = (description.model_copy(update={"code": one}).text for one in identities)
+            stale["code" if before in map(md5, texts) else "settings"][0].add(name)
+        else:
+            stale["code" if Path(path).parent.name == "code" else "settings"][1].add(stage.partition("@")[0])
+    rows = sorted({params.describe(name).model for name in stale["settings"][0]})
+    of = f" of {'all rows' if len(rows) == len(params.models) else ', '.join(rows)}" if rows else ""
+    words = {"settings": f"settings{of}", "code": f"code{_advice()}"}
+    return "; ".join(
+        f"{', '.join([_counted(trainings)] * bool(trainings) + sorted(others))} through {words[cause]}"
+        for cause, (trainings, others) in stale.items()
+        if trainings or others
+    )
+
+
+def _counted(trainings: set[str]) -> str:
+    return f"{len(trainings)} training{'s' if len(trainings) > 1 else ''}"
+
+
+def _identities() -> set[str]:
+    """The identities of code that the record knows, here and in the last commit."""
+    committed = attempt("git", "show", f"HEAD:./{RECORD.name}")
+    with suppress(ValueError):
+        return read_record().identities | Record.model_validate_json(committed or "{}").identities
+    return read_record().identities
+
+
+def _advice() -> str:
+    """What to do about changed code, unless it was compared: then it computes something else."""
+    code = read_record().code
+    compared = all(code.get(stage) == fingerprint(stage) for stage in stages())
+    return "" if compared else " (python -m tools same finds what computes the same as before)"

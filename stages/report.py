@@ -16,7 +16,7 @@ from fashion.files import write_bytes, write_csv, write_json, write_text
 from fashion.judging.current import current
 from fashion.judging.evaluated import Scores, accuracies, read_history, read_predictions
 from fashion.networks.weights import Header, load
-from fashion.settings.description import DESCRIPTIONS, Augment, Description
+from fashion.settings.description import DESCRIPTIONS, NO_AUGMENT, Description
 from fashion.settings.params import Params
 from fashion.showing import charts
 from fashion.showing.pages import render
@@ -85,7 +85,7 @@ def _page(params: Params, scores: Scores, labels: pd.DataFrame, images: NDArray[
         source=params.published.get(key) if params.claims(key) else None,
         dataset=scores["dataset"],
         epochs=architecture.train.epochs,
-        augmented=architecture.train.augment != Augment(),
+        augmented=architecture.train.augment != NO_AUGMENT,
         settings=_settings(header),
         curves=[
             charts.curves(history, scores["epoch"], quantity, label)

@@ -199,9 +199,13 @@ class Workspace:
             time.sleep(1)
         raise AssertionError(table)
 
+    def text(self, file: str) -> str:
+        """The content of a file."""
+        return (self.folder / file).read_text()
+
     def json(self, file: str) -> Any:
         """The content of a JSON file."""
-        return json.loads((self.folder / file).read_text())
+        return json.loads(self.text(file))
 
     def replace(self, file: str, old: str, new: str) -> None:
         """Replace every occurrence of a text in a file; there must be at least one."""

@@ -178,7 +178,10 @@ def test_a_stage_opens_what_it_depends_on(
         # Hidden files are Git's and DVC's own, which dvclive reads, and checkpoints.
         files = {path for path in found[name] if not path.startswith(".")}
         files -= {path for path in files if any(Path(path).is_relative_to(one) for one in known)}
-        unknown[name] = {path for path in files if source(path) not in covered and LEFT_OUT not in source(path).parents}
+        sources = {path: source(path) for path in files}
+        unknown[name] = {
+            path for path, file in sources.items() if file not in covered and ROOT / LEFT_OUT not in file.parents
+        }
     assert unknown == {name: set() for name in stages}
 
 

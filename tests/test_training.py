@@ -17,7 +17,7 @@ from fashion.data.reading import Part
 from fashion.errors import FashionError
 from fashion.networks.building import build
 from fashion.networks.layers import Dropout
-from fashion.settings.description import Architecture, Augment, Numerics, Train
+from fashion.settings.description import NO_AUGMENT, Architecture, Augment, Numerics, Train
 from fashion.settings.params import Params
 from fashion.training import lanes
 from fashion.training.engine import Epoch, Run, begin, train
@@ -35,7 +35,7 @@ def hardware(**changes: Any) -> Hardware:
 
 def row(params: Params, key: str = "lenet5", **changes: Any) -> Architecture:
     """An architecture under the common recipe, without augmentation and with the given changes."""
-    plain = {"epochs": 1, "augment": Augment()}
+    plain = {"epochs": 1, "augment": NO_AUGMENT}
     recipe = Train(**dict(params.train) | plain).model_copy(update=changes)
     return params.models[key].model_copy(update={"train": recipe})
 
@@ -69,7 +69,12 @@ def test_two_epochs_equal_a_plain_loop(params: Params, digits: Part, name: str) 
     """On the same batches, mirrored alike, the loop that everyone writes ends with the same weights and record."""
     changes: dict[str, Any] = {"epochs": 2, "batch_size": 64, "optimizer": name}
     changes |= {"learning_rate": 0.05 if name == "sgd" else 0.002}
-    changes |= {"weight_decay": 0.01, "label_smoothing": 0.1, "warmup": 0.2, "augment": Augment(flip=True)}
+    changes |= {
+        "weight_decay": 0.01,
+        "label_smoothing": 0.1,
+        "warmup": 0.2,
+        "augment": Augment(flip=True, shift=0, erase=0),
+    }
     architecture = row(params, **changes)
     epochs, network = trained(architecture, digits, channels_last=False)
 

@@ -151,6 +151,27 @@ def verify(
 
 
 @app.command()
+def same(
+    base: Annotated[
+        str | None, typer.Argument(help="A commit; by default the last one whose code is recorded.")
+    ] = None,
+    keys: Annotated[
+        list[str] | None, typer.Argument(help="Keys of `models`; by default all.", metavar="[KEY]...")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the code in this folder with that of a commit: every row trains on digits with both, for two epochs.
+
+    Rows whose weights, histories, predictions and scores are the same bytes keep the identity that their code had, so
+    that their results stay current; the others train again. The file code.json says which is which.
+    Example: python -m tools same HEAD lenet5 cnn
+    """
+    from tools.same import same
+
+    same(base, keys or [], as_json)
+
+
+@app.command()
 def ablation(
     key: Key,
     seeds: Annotated[int, typer.Option(min=2, max=16, help="Trainings of each, with seeds 0, 1, ...")] = 6,

@@ -16,13 +16,13 @@ from fashion.errors import FashionError
 from fashion.files import write_json
 from fashion.judging.comparing import p_value, sign_flip
 from fashion.running.commands import DVC, environment, output
-from fashion.settings.description import Augment, Train
+from fashion.settings.description import NO_AUGMENT, Train
 from fashion.settings.params import Params
 from fashion.showing.tables import show
 
 # The value of each ingredient that leaves it out.
 WITHOUT: dict[str, Any] = {
-    **{f"augment.{name}": value for name, value in Augment().model_dump().items()},
+    **{f"augment.{name}": value for name, value in NO_AUGMENT.model_dump().items()},
     "label_smoothing": 0.0,
     "weight_decay": 0.0,
     "schedule": "constant",

@@ -3,7 +3,6 @@
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from functools import partial
 from io import StringIO
 from itertools import chain
@@ -20,7 +19,7 @@ from ruamel.yaml.error import YAMLError
 from fashion.errors import FashionError
 from fashion.judging.comparing import LEVEL, by_class, mcnemar
 from fashion.judging.evaluated import Labels
-from fashion.running.commands import DVC, output
+from fashion.running.commands import DVC, attempt, check_clone, resolved
 from fashion.settings.params import PATH, parsed
 from fashion.showing.markdown import table
 
@@ -47,32 +46,19 @@ def diff(base: str | None) -> None:
         typer.echo(f"No setting and no number changed since `{commit}`. {_stale()}")
 
 
-def _attempt(*command: str) -> str | None:
-    """A program's output; None if it fails."""
-    with suppress(FashionError):
-        return output(*command)
-    return None
-
-
 def _commit(name: str | None) -> str:
     """The short hash of a commit, by default of the one where HEAD left main."""
-    # Without git, nothing else would say so.
-    output("git", "--version")
-    if _attempt("git", "rev-parse", "--git-dir") is None:
-        raise FashionError("there is no git repository here: run the command in a clone of the project.")
+    check_clone()
     # The later merge base of the two: a local main may be behind, and a clone of another branch has only origin's.
     mains = (("main", "origin/main"), ("main",), ("origin/main",))
-    name = name or next(filter(None, (_attempt("git", "merge-base", "HEAD", *refs) for refs in mains)), None)
+    name = name or next(filter(None, (attempt("git", "merge-base", "HEAD", *refs) for refs in mains)), None)
     if not name:
         raise FashionError("there is no branch main to compare with: name a commit, HEAD~1 for example.")
-    found = _attempt("git", "rev-parse", "--verify", "--short", "--end-of-options", f"{name.strip()}^{{commit}}")
-    if not found:
-        raise FashionError(f"git has no commit {name!r}: git log --oneline lists them, git fetch brings more.")
-    return found.strip()
+    return resolved(name.strip())
 
 
 def _committed(commit: str, path: str) -> str | None:
-    return _attempt("git", "show", f"{commit}:./{path}")
+    return attempt("git", "show", f"{commit}:./{path}")
 
 
 def _here(path: str) -> str | None:
@@ -156,7 +142,7 @@ def _classes(read: Read, key: str) -> dict[int, str]:
 
 def _others(commit: str, before: Read, after: Read) -> str:
     """A table of the other architectures whose numbers differ, with the paired test of each."""
-    committed = (_attempt("git", "ls-tree", "--name-only", commit, "metrics/evaluate/") or "").splitlines()
+    committed = (attempt("git", "ls-tree", "--name-only", commit, "metrics/evaluate/") or "").splitlines()
     keys = {Path(file).stem for file in committed} | {file.stem for file in Path("metrics/evaluate").glob("*.json")}
     # The chosen model is compared above, unless it is another one now.
     keys -= {_mapping(before, REPORT).get("model")} & {_mapping(after, REPORT).get("model")}
@@ -207,10 +193,10 @@ def _stale() -> str:
     if _running():
         return "Which stages are stale is unknown while DVC runs one."
     # `check` writes what the other stages depend on.
-    if _attempt(sys.executable, "-m", "stages", "check") is None:
+    if attempt(sys.executable, "-m", "stages", "check") is None:
         return "Which stages are stale is unknown, since `python -m stages check` fails."
     # Not `dvc repro --dry --allow-missing`: without a cache it ends at the first stale stage.
-    status = _attempt(*DVC, "status", "--json")
+    status = attempt(*DVC, "status", "--json")
     if status is None:
         # A running training may hold DVC's lock; the rest of the output is still right.
         return "Which stages are stale is unknown, since `dvc status` fails."

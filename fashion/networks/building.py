@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from functools import cache
 from inspect import Parameter, signature
-from typing import Annotated, Any, Literal, NamedTuple, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_type_hints
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
@@ -30,7 +30,7 @@ from fashion.networks.layers import (
     Separable3x3,
     Subsampling,
 )
-from fashion.settings.description import Layers
+from fashion.settings.description import Init, Layers
 
 # Every layer that a row may name, and the argument that is inferred from its input.
 LAYERS: dict[str, tuple[type[nn.Module], str | None]] = {
@@ -88,7 +88,7 @@ class LayerSummary(NamedTuple):
     parameters: int
 
 
-def build(layers: Layers, init: Literal["torch", "fan_in_normal"] = "torch", seed: int = 0) -> nn.Sequential:
+def build(layers: Layers, init: Init = "torch", seed: int = 0) -> nn.Sequential:
     """Build a network for images (n, 1, 28, 28) that gives logits (n, 10); its weights are drawn from the seed.
 
     init: `torch` leaves each layer its default; `fan_in_normal` draws linear weights from N(0, 1/sqrt(fan_in)) and

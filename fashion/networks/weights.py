@@ -39,7 +39,7 @@ class Header(TypedDict):
 def header(description: Description, hardware: dict[str, Any]) -> dict[str, Any]:
     """What is known of a `Header` before the training."""
     return {
-        "description": description.model_dump(),
+        "description": description.content,
         "classes": DATASETS[description.dataset].classes,
         "hardware": hardware,
         "torch": torch.__version__,

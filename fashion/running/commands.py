@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from fashion.errors import FashionError
@@ -27,5 +28,28 @@ def output(*command: str) -> str:
     except FileNotFoundError:
         raise FashionError(f"{command[0]} is not installed, or not on PATH: install it.") from None
     if done.returncode:
-        raise FashionError(f"{' '.join(command)} fails: {done.stderr.strip()}")
+        raise FashionError(f"{' '.join(command)} fails: {done.stderr.strip() or f'exit code {done.returncode}'}")
     return done.stdout
+
+
+def attempt(*command: str) -> str | None:
+    """A program's output; None if it fails."""
+    with suppress(FashionError):
+        return output(*command)
+    return None
+
+
+def check_clone() -> None:
+    """Raise FashionError unless git is installed, and this folder is in a clone."""
+    # Without git, nothing else would say so.
+    output("git", "--version")
+    if attempt("git", "rev-parse", "--git-dir") is None:
+        raise FashionError("there is no git repository here: run the command in a clone of the project.")
+
+
+def resolved(name: str) -> str:
+    """The short hash of a commit; FashionError if git has none of that name."""
+    found = attempt("git", "rev-parse", "--verify", "--short", "--end-of-options", f"{name}^{{commit}}")
+    if not found:
+        raise FashionError(f"git has no commit {name!r}: git log --oneline lists them, git fetch brings more.")
+    return found.strip()

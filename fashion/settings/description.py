@@ -57,10 +57,15 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 # What float32 holds with room to multiply: a network with larger values has infinite outputs.
 Value = Annotated[float, Field(ge=-1e6, le=1e6)]
 DatasetName = Annotated[str, AfterValidator(_dataset)]
+# How initial weights are drawn: as torch does, or linear ones as a published notebook does.
+Init = Literal["torch", "fan_in_normal"]
 
 
 class Settings(BaseModel):
-    """A section of the settings: unknown keys and inexact types are errors; values cannot be changed later."""
+    """A section of the settings: unknown keys and inexact types are errors; values cannot be changed later.
+
+    A description leaves out a setting that has a default and is at it, so a new one with a default makes nothing stale.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -80,15 +85,19 @@ class Split(Settings):
 
 
 class Augment(Settings):
-    """How training images vary; by default not at all.
+    """How training images vary.
 
     flip: mirror with probability 1/2. shift: move by up to this many pixels each way. erase: the side, in pixels, of a
     square that is blanked out.
     """
 
-    flip: bool = False
-    shift: Annotated[int, Field(ge=0, le=14)] = 0
-    erase: Annotated[int, Field(ge=0, le=28)] = 0
+    flip: bool
+    shift: Annotated[int, Field(ge=0, le=14)]
+    erase: Annotated[int, Field(ge=0, le=28)]
+
+
+# Training images as they are.
+NO_AUGMENT = Augment(flip=False, shift=0, erase=0)
 
 
 class Recipe(Settings):
@@ -128,7 +137,7 @@ class Architecture(Settings):
 
     split: str
     pixels: Pixels
-    init: Literal["torch", "fan_in_normal"] = "torch"
+    init: Init
     train: Train
     layers: Layers
 
@@ -147,7 +156,7 @@ class Numerics(Settings):
 class Description(Settings):
     """All that determines a training's results, apart from the machine and the versions of packages.
 
-    model: the architecture's key. code: the fingerprint of the stage train.
+    model: the architecture's key. code: the identity of the stage train's code.
     """
 
     model: Key
@@ -159,10 +168,15 @@ class Description(Settings):
     code: str
 
     @property
+    def content(self) -> dict[str, Any]:
+        """The description as plain values."""
+        return self.model_dump(exclude_defaults=True)
+
+    @property
     def text(self) -> str:
         """The description as JSON."""
         # Unsorted: the order of `layers` is the network.
-        return json.dumps(self.model_dump(), indent=2, allow_nan=False) + "\n"
+        return json.dumps(self.content, indent=2, allow_nan=False) + "\n"
 
     @property
     def identity(self) -> str:
@@ -175,7 +189,7 @@ class Description(Settings):
         try:
             description = cls.model_validate(json.loads(path.read_text(encoding="utf-8")))
             # An argument of a layer may be any number, also one that is too large for a float.
-            json.dumps(description.model_dump(), allow_nan=False)
+            json.dumps(description.content, allow_nan=False)
         except FileNotFoundError:
             raise FashionError(f"{path} is not here: dvc repro check writes it.") from None
         except (ValueError, RecursionError) as error:

@@ -10,27 +10,35 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 # It starts and resumes trainings, and shows progress and errors; the kernels that it asks for are in descriptions.
-LEFT_OUT = ROOT / "fashion" / "running"
+LEFT_OUT = Path("fashion/running")
 # Tokens that are layout, not code.
 LAYOUT = {tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER}
 
 
+def stages(root: Path = ROOT) -> list[str]:
+    """The stages whose results depend on their code: all but `check`, which runs whenever any code changes."""
+    return sorted({path.stem for path in root.glob("stages/[!_]*.py")} - {"check"})
+
+
 @cache
-def fingerprint(stage: str) -> str:
-    """The SHA-256 sum, in hexadecimal, of a stage's code: its own file and the project's files that it imports."""
+def fingerprint(stage: str, root: Path = ROOT) -> str:
+    """The SHA-256 sum, in hexadecimal, of a stage's code: its own file and the project's files that it imports.
+
+    root: the project's folder, or another one with the same project at another commit.
+    """
     digest = hashlib.sha256()
-    for file in sorted(closure(ROOT / "stages" / f"{stage}.py")):
+    for file in sorted(closure(root / "stages" / f"{stage}.py", root)):
         if code := _code(file):
-            digest.update(f"{file.relative_to(ROOT).as_posix()}\n{code}\n".encode())
+            digest.update(f"{file.relative_to(root).as_posix()}\n{code}\n".encode())
     return digest.hexdigest()
 
 
-def closure(file: Path) -> set[Path]:
+def closure(file: Path, root: Path = ROOT) -> set[Path]:
     """A file of the project and all files of the project that it imports, directly or not."""
     seen, new = set[Path](), {file}
     while new:
         seen |= new
-        new = {imported for known in new for imported in _imported(known)} - seen
+        new = {imported for known in new for imported in _imported(known, root)} - seen
     return seen
 
 
@@ -70,14 +78,14 @@ def _code(file: Path) -> str:
 
 
 @cache
-def _imported(file: Path) -> frozenset[Path]:
+def _imported(file: Path, root: Path) -> frozenset[Path]:
     """The project's files that a file imports, inside functions too, with the packages that they are in."""
     found = set[Path]()
     for name in imports(ast.parse(file.read_text(encoding="utf-8"))):
-        path = ROOT.joinpath(*name.split("."))
-        packages = [folder / "__init__.py" for folder in (path, *path.parents) if folder.is_relative_to(ROOT)]
+        path = root.joinpath(*name.split("."))
+        packages = [folder / "__init__.py" for folder in (path, *path.parents) if folder.is_relative_to(root)]
         found.update(packages, [path.with_suffix(".py")])
-    return frozenset(one for one in found if one.is_file() and LEFT_OUT not in one.parents)
+    return frozenset(one for one in found if one.is_file() and root / LEFT_OUT not in one.parents)
 
 
 def imports(tree: ast.AST) -> Iterator[str]:

@@ -18,6 +18,7 @@ from fashion.settings.description import (
     DatasetName,
     Description,
     Fraction,
+    Init,
     Key,
     Numerics,
     Pixels,
@@ -26,7 +27,7 @@ from fashion.settings.description import (
     Settings,
     Split,
 )
-from fashion.settings.fingerprint import fingerprint
+from fashion.settings.identity import identity
 
 PATH = Path("params.yaml")
 UNDO = f"Fix it, or undo your change with: git restore {PATH}"
@@ -85,6 +86,7 @@ class Class(Settings):
 class Row(Architecture):
     """A row of `models`, completed by the row named in `like` and by the common settings."""
 
+    init: Init = "torch"
     like: str | None = Field(default=None, exclude=True)
 
 
@@ -172,7 +174,7 @@ class Params(Settings):
             split=self.splits[row.split],
             architecture=Architecture(**{name: getattr(row, name) for name in Architecture.model_fields}),
             gpu=Numerics(**{name: getattr(self.gpu, name) for name in Numerics.model_fields}),
-            code=fingerprint("train"),
+            code=identity("train", key),
         )
 
 

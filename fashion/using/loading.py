@@ -44,7 +44,7 @@ def fill(network: nn.Module, path: Path, description: Description) -> None:
     Raises FashionError if the file is missing, not safetensors, or of another architecture, data set or split.
     """
     state, header = _read(path)
-    wanted = {"description": description.model_dump()}
+    wanted = {"description": description.content}
     if header is not None and _computation(header) != _computation(wanted):
         raise FashionError(
             f"{path} states another data set, split, pixel range or network: name the architecture that it belongs to."
