@@ -59,7 +59,7 @@ def _causes(params: Params, files: dict[str, str]) -> str:
     identities = _identities()
     # For each cause, trainings and other stages.
     stale = {"settings": (set[str](), set[str]()), "code": (set[str](), set[str]())}
-    for stage, (path, before) in changed(files).items():
+    for stage, path, before in changed(files):
         if Path(path).parent == DESCRIPTIONS:
             description = params.describe(name := Path(path).stem)
             texts = (description.model_copy(update={"code": one}).text for one in identities)

@@ -172,8 +172,9 @@ def test_a_stage_opens_what_it_depends_on(
         known = [entry["path"] for kind in ("deps", "outs") for entry in row.get(kind, [])]
         # Locks are compared with the last commit's, for a warning.
         known += ["dvc.lock", "models/dvc.lock"]
-        # It also says where to compute, which is not an input.
+        # It also says where to compute, which is no input; a training compares its description with settings and code.
         known += ["params.yaml"] if "params" in row or re.search("train|repeat|evaluate", name) else []
+        known += ["code.json"] if re.search("train|repeat", name) else []
         covered = closure(ROOT / f"stages/{row['cmd'].split()[3]}.py") | command_line
         # Hidden files are Git's and DVC's own, which dvclive reads, and checkpoints.
         files = {path for path in found[name] if not path.startswith(".")}

@@ -174,6 +174,8 @@ def _checked(before: Side, after: Side, run: Run) -> tuple[dict[str, str], dict[
     record = Record(code=codes, same_as=identities)
     write_text(after.folder / RECORD.name, record.model_dump_json())
     run(after.words, after.folder, "check")
+    # A new row has a split of its own, which is no change of the code that draws it.
+    shutil.copy(inputs / "splits.json", after.folder / inputs.relative_to(before.folder))
     return identities, codes, changed
 
 

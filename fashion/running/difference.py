@@ -11,7 +11,10 @@ TEXT = (".csv", ".html", ".json", ".md", ".tsv")
 
 
 def first_difference(before: Path, after: Path, paths: Iterable[str]) -> str:
-    """The first place where two folders differ in these files, and in the files in these folders; empty if in none."""
+    """The first place where two folders differ in these files, and in the files in these folders; empty if in none.
+
+    A path that neither folder has counts as a difference.
+    """
     for path in paths:
         files = {
             file.relative_to(folder)
@@ -19,6 +22,8 @@ def first_difference(before: Path, after: Path, paths: Iterable[str]) -> str:
             for file in (folder / path, *(folder / path).rglob("*"))
             if file.is_file()
         }
+        if not files:
+            return f"{path} is missing"
         if places := [place for file in files if (place := _place(file, before / file, after / file))]:
             return min(places)[-1]
     return ""

@@ -33,13 +33,12 @@ def losses() -> Iterator[str]:
                 )
 
 
-def changed(files: Mapping[str, str]) -> dict[str, tuple[str, str]]:
-    """The stages that last ran with another content of one of these files: its name, and the MD5 sum of that content.
+def changed(files: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
+    """The stages that last ran with another content of one of these files, the file, and the MD5 sum of that content.
 
     files: the content of each file now, by its path. Stages are called as in the locks: train@lenet5.
     """
     sums = {path: md5(text) for path, text in files.items()}
-    found = {}
     for lock in LOCKS:
         # DVC itself reports a lock that it cannot read.
         with suppress(FileNotFoundError, YAMLError, ValueError, KeyError, TypeError, AttributeError):
@@ -47,8 +46,7 @@ def changed(files: Mapping[str, str]) -> dict[str, tuple[str, str]]:
             for stage, row in stages.items():
                 for dep in row.get("deps", []):
                     if sums.get(dep["path"], dep.get("md5")) != dep.get("md5"):
-                        found[stage] = dep["path"], dep["md5"]
-    return found
+                        yield stage, dep["path"], dep["md5"]
 
 
 def md5(text: str) -> str:
