@@ -205,6 +205,7 @@ def test_only_rows_that_compute_something_else_are_new(workspace: Workspace) -> 
     assert "code.json is not what python -m tools same finds" in workspace.run(".ci/record", fails=True)
     assert identities(workspace) == other
     workspace.commit("another constant")
+    assert workspace.run(".ci/record").startswith("No stage's code has changed since ")
 
     workspace.run("git", "switch", "--quiet", "main")
     workspace.replace(*EDITS[1])

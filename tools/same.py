@@ -80,7 +80,8 @@ def same(base: str | None, keys: list[str], as_json: bool) -> None:
     write_text(RECORD, json.dumps(record.model_dump(), indent=2, sort_keys=True) + "\n")
     if as_json:
         typer.echo(json.dumps({"base": commit, "findings": [one._asdict() for one in findings]}, indent=2))
-    new = [one.name for one in findings if one.name in {*codes, *identities} and one.name not in record.same_as]
+    names = {*codes, *identities} - {*record.same_as}
+    new = [one.name for one in findings if one.name in names and one.result != "same"]
     say(_summary(commit, new) if findings else f"No stage's code has changed since {commit}.")
 
 
@@ -327,4 +328,6 @@ def _updated(
         if results.get(name) == "same" or name.partition("@")[0] in codes.keys() - changed
     }
     known = {name: code for name, code in before.same_as.items() if stands(name, code)}
-    return Record(code=dict(codes), same_as=kept | known)
+    # Code that stands for itself is left out: otherwise comparing the same code again would add it.
+    same_as = {name: code for name, code in (kept | known).items() if code != codes[name.partition("@")[0]]}
+    return Record(code=dict(codes), same_as=same_as)
