@@ -6,7 +6,6 @@ from itertools import combinations
 from typing import Any
 from xml.etree import ElementTree
 
-import matplotlib.image
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,17 +18,17 @@ RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (300, 28, 28), dtype=np.uint8)
 LABELS = np.arange(300) % 10
 NAMES = [f"class {number}" for number in range(10)]
+MISTAKE = {"index": 3, "truth": 1, "prediction": 2, "confidence": 0.9}
 
 
-def board(key: str, accuracy: float, **published: float) -> dict[str, Any]:
+def board(key: str, accuracy: float, low: float = 0.85, high: float = 0.95, **published: float) -> dict[str, Any]:
     """A row of the leaderboard."""
-    interval = [accuracy - 0.006, accuracy + 0.006]
-    return {"model": key, "test_accuracy": accuracy, "test_interval": interval, "published": published}
+    return {"model": key, "test_accuracy": accuracy, "test_interval": [low, high], "published": published}
 
 
 PICTURES = {
     "samples": lambda: charts.samples(IMAGES, LABELS, NAMES),
-    "mistakes": lambda: charts.mistakes(IMAGES, [{"index": 3, "truth": 1, "prediction": 2, "confidence": 0.9}], NAMES),
+    "mistakes": lambda: charts.mistakes(IMAGES, [MISTAKE], NAMES),
     "no mistakes": lambda: charts.mistakes(IMAGES, [], NAMES),
     "leaderboard": lambda: charts.leaderboard([board("a", 0.9, test_accuracy=0.89), board("b", 0.91)]),
     "leaderboard of one": lambda: charts.leaderboard([board("a", 0.9)]),
@@ -77,43 +76,36 @@ def test_drawings_drawn_twice_are_the_same_text(name: str) -> None:
 
 def test_error_bars_are_intervals() -> None:
     """On the drawing of the ranking, an interval's ends are where these values are on the axis."""
-    rows = [board("a", 0.9) | {"test_interval": [0.85, 0.91]}, board("b", 0.92) | {"test_interval": [0.9, 0.98]}]
-    (axes,) = charts._ranking(rows, 9).axes
-    bars = [line.get_segments() for line in axes.collections if isinstance(line, LineCollection)]
-    ends = sorted(tuple(round(float(x), 6) for x, _ in segment) for segment in bars[0])
-    assert ends == [(85.0, 91.0), (90.0, 98.0)]
+    (axes,) = charts._ranking([board("a", 0.9, 0.85, 0.91), board("b", 0.92, 0.9, 0.98)], 9).axes
+    bars = next(line.get_segments() for line in axes.collections if isinstance(line, LineCollection))
+    assert sorted(one[:, 0].round(6).tolist() for one in map(np.asarray, bars)) == [[85.0, 91.0], [90.0, 98.0]]
 
 
 def test_drawings_share_no_ids() -> None:
     """The clip paths of two drawings have different ids, so that one page can contain both drawings."""
-    defined = [set(re.findall(r'<clipPath id="(.*?)"', DRAWINGS[name]())) for name in ("curves", "calibration")]
-    assert all(defined)
-    assert not defined[0] & defined[1]
+    one, other = (set(re.findall('<clipPath id="(.*?)"', DRAWINGS[name]())) for name in ("curves", "calibration"))
+    assert one
+    assert other
+    assert not one & other
 
 
 def test_names_of_close_points_do_not_overlap() -> None:
     """The names of six networks of equal size and accuracy are at least 8 points apart vertically or 40 sideways."""
     rows = [board(f"network_{number}", 0.93) | {"parameters": 1000} for number in range(6)]
-    drawing = charts.against(rows, "parameters", "parameters")
-    places = re.findall(r'x="([\d.]+)" y="([\d.]+)"[^>]*>network_', drawing)
+    places = re.findall(r'x="([\d.]+)" y="([\d.]+)"[^>]*>network_', charts.against(rows, "parameters", "parameters"))
     assert len(places) == 6
-    for (left, up), (other_left, other_up) in combinations([(float(x), float(y)) for x, y in places], 2):
-        assert abs(up - other_up) >= 8 or abs(left - other_left) >= 40
+    for one, other in combinations(np.array(places, float), 2):
+        assert (np.abs(one - other) >= (40, 8)).any()
 
 
 def test_a_sheet_shows_tiles_pixel_for_pixel() -> None:
     """Three tiles in two columns are copied unscaled, with one pixel of background around each."""
     tiles = np.arange(3 * 4, dtype=np.uint8).reshape(3, 2, 2) + 10
     picture = np.asarray(Image.open(io.BytesIO(charts.sheet(tiles, columns=2, gap=1, ground=5))))
-    assert picture.tolist() == [
-        [5, 5, 5, 5, 5, 5, 5],
-        [5, 10, 11, 5, 14, 15, 5],
-        [5, 12, 13, 5, 16, 17, 5],
-        [5, 5, 5, 5, 5, 5, 5],
-        [5, 18, 19, 5, 5, 5, 5],
-        [5, 20, 21, 5, 5, 5, 5],
-        [5, 5, 5, 5, 5, 5, 5],
-    ]
+    expected = np.full((7, 7), 5)
+    for tile, (row, column) in zip(tiles, [(1, 1), (1, 4), (4, 1)], strict=True):
+        expected[row : row + 2, column : column + 2] = tile
+    assert np.array_equal(picture, expected)
 
 
 def test_filters_are_grey_where_they_are_zero() -> None:
@@ -125,22 +117,15 @@ def test_filters_are_grey_where_they_are_zero() -> None:
 
 def test_samples_show_each_class_pixel_for_pixel() -> None:
     """Each class has its rows, in which its first image appears unscaled, inverted to black on white."""
-    picture = matplotlib.image.imread(io.BytesIO(charts.samples(IMAGES, LABELS, NAMES)), format="png")
-    grey = np.rint(255 - picture[..., 0] * 255).astype(np.uint8)
-    rows = np.split(grey, len(NAMES))
-    for row, image in zip(rows, IMAGES, strict=False):
+    picture = 255 - np.asarray(Image.open(io.BytesIO(charts.samples(IMAGES, LABELS, NAMES))).convert("L"))
+    for row, image in zip(np.split(picture, len(NAMES)), IMAGES, strict=False):
         assert np.abs(row[4 : 4 + 28, 120 : 120 + 28].astype(int) - image).max() <= 1
 
 
 def test_a_mistake_is_shown_with_its_own_image() -> None:
     """The picture of mistakes depends on the image with the mistake's index, and on no other."""
-    row = {"index": 3, "truth": 1, "prediction": 2, "confidence": 0.9}
-
-    def drawn(number: int) -> bytes:
+    same = PICTURES["mistakes"]()
+    for number in (1, 2, 3):
         images = IMAGES.copy()
         images[number] = 255 - images[number]
-        return charts.mistakes(images, [row], NAMES)
-
-    same = charts.mistakes(IMAGES, [row], NAMES)
-    assert drawn(3) != same
-    assert [number for number in (1, 2) if drawn(number) != same] == []
+        assert (charts.mistakes(images, [MISTAKE], NAMES) == same) == (number != 3)

@@ -50,10 +50,10 @@ def committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_bytes(Path("data/raw/t10k-images-idx3-ubyte"), idx_bytes(RNG.integers(0, 256, (1000, 28, 28), np.uint8)))
 
 
-def written(name: str, labels: Any, header: str = "") -> Path:
+def written(name: str, labels: Any) -> Path:
     """A file with one label a line."""
     path = Path(name)
-    path.write_text(header + "".join(f"{label}\n" for label in labels))
+    path.write_text("".join(f"{label}\n" for label in labels))
     return path
 
 
@@ -71,8 +71,8 @@ def test_every_form_of_a_file_gives_the_same_labels() -> None:
     pd.DataFrame(probabilities(MINE)).to_csv("scores.csv", index=False, header=False)
     pd.DataFrame(probabilities(MINE), columns=list("abcdefghij")).to_csv("named.csv", index=False)
     written("plain.txt", MINE)
-    written("headed.csv", MINE, "label\n")
-    files = [*Path().glob("*.csv"), *Path().glob("*.npy"), *Path().glob("*.txt")]
+    written("headed.csv", ["label", *MINE])
+    files = [path for path in Path().iterdir() if path.is_file() and path.suffix != ".yaml"]
     assert len(files) == 8
     for path in files:
         assert (read_labels(path, TRUTH) == MINE).all(), path
@@ -85,10 +85,7 @@ def test_every_form_of_a_file_gives_the_same_labels() -> None:
         (MINE + 1, "has the label 10 for image [0-9]+: expected labels from 0 to 9"),
         (MINE + 0.5, r"has the label [0-9]\.5 for image 0: expected"),
         ([*MINE[:-1], "Shirt"], "has 'Shirt' for image 999, not a number: expected labels"),
-        (
-            np.sort(MINE),
-            "has 1[0-9]\\.[0-9]% right labels, as many as by chance: expected a label for each test image, in",
-        ),
+        (np.sort(MINE), "has 1[0-9]\\.[0-9]% right labels, as many as by chance: expected a label for each test image"),
         ([], "is not a CSV file"),
         ([f"{label},1" for label in MINE], "has 1,000 x 2 values"),
         (["nan", *MINE[1:]], "has 999 x 1 values"),
@@ -105,8 +102,6 @@ def test_a_damaged_file_is_reported(tool: Tool, labels: Any, message: str) -> No
 def test_other_files_are_reported() -> None:
     """A table of other test images, an array of text and no array at all are reported, and so is a missing file."""
     pd.DataFrame({"truth": TRUTH[::-1], "prediction": MINE[::-1]}).to_csv("other.csv", index=False)
-    with pytest.raises(FashionError, match=r"^missing.csv is not here, or not a file\.$"):
-        read_labels(Path("missing.csv"), TRUTH)
     np.save("text.npy", np.array(["a", "b"]))
     Path("none.npy").write_bytes(b"no array")
     Path("zip.npy").write_bytes(b"PK\x03\x04 and no more")
@@ -114,11 +109,9 @@ def test_other_files_are_reported() -> None:
     Path("several.npz").rename("several.npy")
     Path("none.csv").write_bytes(b"\xff\xfe\0")
     for name, message in (
+        ("missing.csv", r"is not here, or not a file\.$"),
         ("other.csv", "has other true labels than the test images, or in another order"),
-        ("text.npy", "is not an array of numbers"),
-        ("none.npy", "is not an array of numbers"),
-        ("zip.npy", "is not an array of numbers"),
-        ("several.npy", "is not an array of numbers"),
+        *((f"{kind}.npy", "is not an array of numbers") for kind in ("text", "none", "zip", "several")),
         ("none.csv", "is not a CSV file"),
     ):
         with pytest.raises(FashionError, match=rf"^{name} {message}"):
@@ -128,8 +121,8 @@ def test_other_files_are_reported() -> None:
 def test_without_networks_nothing_is_compared(tool: Tool) -> None:
     """A leaderboard without networks is reported."""
     Path("metrics/leaderboard.json").write_text("{}")
-    code, _, errors = tool("compare", str(written("mine.csv", MINE)))
-    assert (code, errors[:52]) == (1, "error: metrics/leaderboard.json ranks no network: dv")
+    errors = tool("compare", str(written("mine.csv", MINE)))[2]
+    assert errors.startswith("error: metrics/leaderboard.json ranks no network: dv")
 
 
 def test_figures_are_those_of_the_tests(tool: Tool) -> None:
@@ -139,18 +132,18 @@ def test_figures_are_those_of_the_tests(tool: Tool) -> None:
     assert (code, found["name"]) == (0, "Mine")
     assert found["parts"]["all"]["accuracy"] == accuracy_score(TRUTH, MINE)
     assert found["parts"]["without near-duplicates"]["images"] == 990
-    judged = np.stack([*NETWORKS.values()])
     corrected = holm([mcnemar(TRUTH, theirs, MINE).p for theirs in NETWORKS.values()])
     assert [row["p"] for row in found["rows"]] == pytest.approx(corrected)
     for row in found["rows"]:
-        test = mcnemar(TRUTH, NETWORKS[row["model"]], MINE)
-        assert (row["fixed"], row["broken"]) == (test.fixed, test.broken)
-        images = found["images"][row["model"]]
-        assert (len(images["fixed"]), len(images["broken"])) == (test.fixed, test.broken)
-        assert all(MINE[i] == TRUTH[i] != NETWORKS[row["model"]][i] for i in images["fixed"])
-    doubtful = 1000 - found["parts"]["without doubtful labels"]["images"]
+        theirs = NETWORKS[row["model"]] == TRUTH
+        changed = {"fixed": (MINE == TRUTH) & ~theirs, "broken": (MINE != TRUTH) & theirs}
+        for name, expected in changed.items():
+            images = found["images"][row["model"]][name]
+            assert (row[name], sorted(images)) == (expected.sum(), np.flatnonzero(expected).tolist())
     # Five of the six judge: at least as many labels are doubtful as those that all six get wrong.
-    assert 0 < (judged != TRUTH).all(0).sum() <= doubtful < (judged != TRUTH).any(0).sum()
+    wrong = np.stack([*NETWORKS.values()]) != TRUTH
+    doubtful = 1000 - found["parts"]["without doubtful labels"]["images"]
+    assert 0 < wrong.all(0).sum() <= doubtful < wrong.any(0).sum()
 
 
 def test_a_gained_class_is_named(tool: Tool) -> None:
@@ -181,16 +174,11 @@ def test_text_markdown_and_page_show_the_same(tool: Tool) -> None:
     assert f'<td class="n">{100 * test.gain:+.2f}</td>' in content
 
 
-def test_a_network_is_level_with_itself(tool: Tool) -> None:
-    """A committed network's own predictions differ from it on no image."""
-    _, output, _ = tool("compare", "metrics/predictions/cnn.csv", "--json")
-    row = next(row for row in json.loads(output)["rows"] if row["model"] == "cnn")
+def test_a_network_is_level_with_itself_and_judged_by_others(tool: Tool) -> None:
+    """A committed network's own predictions differ from it on no image, and only the five others doubt labels."""
+    found = json.loads(tool("compare", "metrics/predictions/cnn.csv", "--json")[1])
+    (row,) = [row for row in found["rows"] if row["model"] == "cnn"]
     assert (row["gain"], row["fixed"], row["broken"], row["p"]) == (0, 0, 0, 1)
-
-
-def test_a_network_does_not_judge_its_own_labels(tool: Tool) -> None:
-    """Of a committed network's own predictions, the labels count that the five others do not doubt together."""
-    _, output, _ = tool("compare", "metrics/predictions/cnn.csv", "--json")
     clear = ~doubtful(TRUTH, [labels for key, labels in NETWORKS.items() if key != "cnn"])
-    found = json.loads(output)["parts"]["without doubtful labels"]
-    assert (found["images"], found["accuracy"]) == (clear.sum(), accuracy_score(TRUTH[clear], NETWORKS["cnn"][clear]))
+    part = found["parts"]["without doubtful labels"]
+    assert (part["images"], part["accuracy"]) == (clear.sum(), accuracy_score(TRUTH[clear], NETWORKS["cnn"][clear]))

@@ -17,17 +17,16 @@ PYTHON = ROOT / ".venv-slow/bin/python"
 
 
 @pytest.mark.parametrize(
-    ("number", "expected"),
-    [(0, "0"), (999, "999"), (999.6, "1 k"), (44_426, "44.4 k"), (2_317_572_000_000, "2.32 T"), (10**22, "1e+04 E")],
+    ("text", "expected"),
+    [
+        *((short(number), text) for number, text in ((0, "0"), (999, "999"), (999.6, "1 k"), (44_426, "44.4 k"))),
+        *((short(number), text) for number, text in ((2_317_572_000_000, "2.32 T"), (10**22, "1e+04 E"))),
+        *((percent(0.89321), "89.32 %"), (percent(0.5, 1), "50.0 %")),
+    ],
 )
-def test_large_numbers_are_short(number: float, expected: str) -> None:
-    """A large number is written with three digits and a unit prefix."""
-    assert short(number).replace("\N{NARROW NO-BREAK SPACE}", " ") == expected
-
-
-def test_fractions_are_percentages() -> None:
-    """A fraction is written as a percentage with the requested number of decimal places."""
-    assert [percent(0.89321), percent(0.5, 1)] == ["89.32\N{NARROW NO-BREAK SPACE}%", "50.0\N{NARROW NO-BREAK SPACE}%"]
+def test_numbers_are_short(text: str, expected: str) -> None:
+    """A large number has three digits and a unit prefix, a percentage the requested number of decimal places."""
+    assert text == expected.replace(" ", "\N{NARROW NO-BREAK SPACE}")
 
 
 def row(key: str, accuracy: float, **published: float) -> dict[str, Any]:
@@ -49,42 +48,19 @@ def row(key: str, accuracy: float, **published: float) -> dict[str, Any]:
 
 
 # What a leaderboard shows in addition to its rows.
-BOARD: dict[str, Any] = {
-    "dataset": "digits",
-    "left_out": "",
-    "images": 360,
-    "level": 0.05,
-    "ranking": "",
-    "by_size": "",
-    "by_cost": "",
-}
+BOARD: dict[str, Any] = {"dataset": "digits", "images": 360, "level": 0.05}
+BOARD |= dict.fromkeys(("left_out", "ranking", "by_size", "by_cost"), "")
 
 
 def test_the_leaderboard_shows_each_architecture() -> None:
-    """The page shows names, accuracies, published numbers, seeds and ties, and escapes HTML in names."""
+    """The page shows names, accuracies, published numbers, seeds and ties, if there are any, and escapes names."""
     rows = [row("<b>", 0.9012), row("cnn", 0.9336, test_accuracy=0.9166)]
     page = render("leaderboard.html", rows=rows, **BOARD)
     cells = [re.sub(r"<.*?>|\s", "", cell) for cell in re.findall(r"<td.*?</td>", page)]
-    none = ["&lt;b&gt;", "44,426", "90.12%", "89.52%to90.72%", "", "", "90.12%", "", "89.12%", "91.12%"]
-    full = [
-        "cnn",
-        "44,426",
-        "93.36%",
-        "92.76%to93.96%",
-        "93.36%±0.10(5)",
-        "91.66%",
-        "93.36%",
-        "",
-        "92.36%",
-        "94.36%",
-    ]
-    assert cells == [*none, *full, "cnn", "b,c"]
-
-
-def test_a_leaderboard_omits_what_is_not_there() -> None:
-    """Without published numbers the page does not mention them, and without ties it has no table of ties."""
-    rows = [row("cnn", 0.9336)]
-    page = render("leaderboard.html", rows=rows, **BOARD)
+    none = "&lt;b&gt;|44,426|90.12%|89.52%to90.72%|||90.12%||89.12%|91.12%"
+    full = "cnn|44,426|93.36%|92.76%to93.96%|93.36%±0.10(5)|91.66%|93.36%||92.36%|94.36%"
+    assert cells == [*none.split("|"), *full.split("|"), "cnn", "b,c"]
+    page = render("leaderboard.html", rows=rows[:1], **BOARD)
     assert "published numbers" not in page
     assert "All pairs differ significantly." in page
     assert page.count("<table>") == 1
@@ -115,7 +91,7 @@ def test_results_are_shown_next_to_published_ones() -> None:
     ablations = [{"model": key, "epochs": 3, "seeds": 2, "rows": found} for key in ("cnn", "champion_small")]
     page = render("results.md", dataset="fashion_mnist", rows=rows, ablations=ablations, **content)
     page = page.replace("\N{NARROW NO-BREAK SPACE}", " ")
-    for line in (
+    lines = [
         "| `cnn` | validation | 93.00 % | 93.36 % | +0.36 |  | 93.36 % ± 0.10 (5) | yes, p < 0.001 |",
         "| `cnn` | test | 91.66 % | 93.36 % | +1.70 | 92.76 % to 93.96 % | 93.36 % ± 0.10 (5) | no, p = 0.200 |",
         "| `lenet5_1998` | test | none | 88.38 % |  | 87.78 % to 88.98 % |  |  |",
@@ -128,16 +104,14 @@ def test_results_are_shown_next_to_published_ones() -> None:
         "| Shirt | Coat | 7 |",
         "Left out: alexnet.",
         "| 5 epochs | `champion_small` | 44,426 | 2.32 TFLOP | 95.10 % | 95.10 % | 94.50 % to 95.70 % |  | 95.30 % |",
-    ):
-        assert line in page.splitlines()
+    ]
+    assert [line for line in lines if line not in page.splitlines()] == []
     assert "**`cnn`: the published 91.66 % is reproduced.**" in page
     assert "**`fcnn`: the published 90.56 % is not reproduced.**" in page
     assert "would reach 99.92 %" in page
     assert re.findall("The recipe itself has (.*) epochs", page) == ["100"]
     digits = render("results.md", dataset="digits", rows=rows, ablations=[], **content)
-    assert "What reproduces" not in digits
-    assert "`champion` has blocks" not in digits
-    assert "ingredient" not in digits
+    assert not re.search("What reproduces|`champion` has blocks|ingredient", digits)
 
 
 @pytest.mark.slow
