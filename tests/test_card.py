@@ -1,6 +1,5 @@
 """python -m tools card: a model card with the figures of the metrics."""
 
-import json
 import re
 from pathlib import Path
 
@@ -42,33 +41,30 @@ def test_a_card_has_the_figures_of_the_metrics(evaluated: Workspace) -> None:
     seeds = row["repeats"]["test"]
     for value in (scores["test"]["accuracy"], *scores["test"]["interval"], row["distinct_accuracy"], seeds["mean"]):
         assert f"{value:.2%}".replace("%", " %") in body
-    assert "44,426 trainable parameters" in body
-    assert "Under 2 further seeds" in body
+    for text in (
+        "44,426 trainable parameters",
+        "Under 2 further seeds",
+        "learning rate 0.1, weight decay 0.0002, cosine schedule after a warm-up of 5 % of the steps",
+        "augmentation flip true, shift 0, erase 0. Seed 0.",
+        "one of ten classes:\n0, 1, 2, 3, 4, 5, 6, 7, 8, 9.",
+    ):
+        assert text in body
     assert re.search(r"^- Compute: .*FLOP on cpu in (bf16|fp32), torch ", body, re.MULTILINE)
-    assert "learning rate 0.1, weight decay 0.0002, cosine schedule after a warm-up of 5 % of the steps" in body
-    assert "augmentation flip true, shift 0, erase 0. Seed 0." in body
-    assert "one of ten classes:\n0, 1, 2, 3, 4, 5, 6, 7, 8, 9." in body
 
 
 @pytest.mark.dvc
 def test_a_card_of_other_weights_is_refused(evaluated: Workspace, tmp_path: Path) -> None:
     """Without scores and a ranking of these very weights there is no card; the message names the stages for both."""
     workspace = evaluated.copy(tmp_path / "project")
-    path = workspace.folder / "metrics/evaluate/lenet5.json"
-    path.write_text(json.dumps(json.loads(path.read_text()) | {"training": "another"}))
     (workspace.folder / "models/lenet5.md").unlink(missing_ok=True)
-    output = workspace.run("python", "-m", "tools", "card", "lenet5", fails=True)
-    expected = (
-        "error: metrics has no scores of models/lenet5.safetensors: dvc repro models/dvc.yaml:evaluate@lenet5, then"
-    )
-    assert output.startswith(expected)
-
-    path.write_text((evaluated.folder / "metrics/evaluate/lenet5.json").read_text())
-    board = workspace.folder / "metrics/leaderboard.json"
-    rows = json.loads(board.read_text())
-    rows["lenet5"]["test_accuracy"] /= 2
-    board.write_text(json.dumps(rows))
-    assert workspace.run("python", "-m", "tools", "card", "lenet5", fails=True) == output
+    for file, name, other in (("evaluate/lenet5", "training", '"x"'), ("leaderboard", "test_accuracy", "0.01")):
+        path = workspace.folder / f"metrics/{file}.json"
+        before = path.read_text()
+        path.write_text(re.sub(f'"{name}": .*', f'"{name}": {other},', before))
+        output = workspace.run("python", "-m", "tools", "card", "lenet5", fails=True)
+        expected = "metrics has no scores of models/lenet5.safetensors: dvc repro models/dvc.yaml:evaluate@lenet5, then"
+        assert output.startswith(f"error: {expected}")
+        path.write_text(before)
     assert not (workspace.folder / "models/lenet5.md").exists()
 
 
@@ -76,6 +72,5 @@ def test_a_card_needs_weights(tool: Tool, tmp_path: Path, monkeypatch: pytest.Mo
     """Without weights the message says how to get them."""
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
-    code, _, errors = tool("card", "lenet5")
     expected = "error: models/lenet5.safetensors is not here: dvc repro models/dvc.yaml:train@lenet5 trains it"
-    assert (code, errors[: len(expected)]) == (1, expected)
+    assert tool("card", "lenet5")[2].startswith(expected)

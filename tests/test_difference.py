@@ -9,23 +9,18 @@ from safetensors.torch import save_file
 from fashion.running.difference import first_difference
 
 PATHS = ("history", "weights.safetensors", "scores.json", "picture.png")
+LOSS = "step\tloss\n1\t0.5\n2\t0.25\n"
 
 
 def folder(root: Path, **changes: str) -> Path:
     """A folder with files of all kinds, some of them changed."""
-    texts = {
-        "loss": "step\tloss\n1\t0.5\n2\t0.25\n",
-        "summary": '{\n"step": 2\n}',
-        "scores": "{\n\n}",
-        "picture": "PNG",
-    }
-    texts |= changes
+    texts = {"loss": LOSS, "summary": '{\n"step": 2\n}', "scores": "{\n\n}", "picture": "PNG", "weight": "1"} | changes
     (root / "history/plots").mkdir(parents=True)
     (root / "history/plots/loss.tsv").write_text(texts["loss"])
     (root / "history/a_summary.json").write_text(texts["summary"])
     (root / "scores.json").write_text(texts["scores"])
     (root / "picture.png").write_text(texts["picture"])
-    weights = {"conv.bias": torch.zeros(2), "conv.weight": torch.full((2,), float(texts.get("weight", "1")))}
+    weights = {"conv.bias": torch.zeros(2), "conv.weight": torch.full((2,), float(texts["weight"]))}
     save_file(weights, root / "weights.safetensors", {"header": texts.get("header", "")})
     return root
 
@@ -34,7 +29,7 @@ def folder(root: Path, **changes: str) -> Path:
     ("changes", "expected"),
     [
         ({}, ""),
-        ({"loss": "step\tloss\n1\t0.5\n2\t0.26\n", "summary": "{}", "scores": "[]"}, "history/plots/loss.tsv, line 3"),
+        ({"loss": LOSS.replace("0.25", "0.26"), "summary": "{}", "scores": "[]"}, "history/plots/loss.tsv, line 3"),
         ({"weight": "2", "header": "x", "scores": "[]"}, "weights.safetensors, conv.weight"),
         ({"header": "x"}, "weights.safetensors, header"),
         ({"scores": "{\n\n}\n", "picture": ""}, "scores.json, line 4"),

@@ -73,16 +73,11 @@ def test_duplicates_have_distance_zero(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_the_threshold_is_inclusive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A distance of exactly the threshold counts as near, a larger one does not."""
+    """A distance of exactly the threshold counts as near, a larger one does not; if all count, an error says so."""
     monkeypatch.chdir(tmp_path)
-    row = {"image": 0, "label": 3, "neighbour": 0, "neighbour_label": 3, "mirrored": 0, "down": 0, "right": 0}
-    write_csv(TABLE, pd.DataFrame([row | {"distance": NEAR}, row | {"image": 1, "distance": NEAR + 0.0001}]))
-    assert read_near(np.array([3, 3])).tolist() == [True, False]
-
-
-def test_images_without_near_duplicates_remain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If every test image is a near-duplicate, no accuracy without them exists, and an error says so."""
-    monkeypatch.chdir(tmp_path)
-    write_csv(TABLE, pd.DataFrame([dict.fromkeys(COLUMNS, 0) | {"distance": NEAR}]))
+    table = pd.DataFrame(0, index=range(2), columns=[*COLUMNS]).assign(image=range(2), distance=[NEAR, NEAR + 0.0001])
+    write_csv(TABLE, table)
+    assert read_near(np.array([0, 0])).tolist() == [True, False]
+    write_csv(TABLE, table[:1])
     with pytest.raises(FashionError, match=r"every test image is a near-duplicate; choose a data set"):
         read_near(np.array([0]))

@@ -2,15 +2,14 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, permutation_test
 from sklearn.metrics import accuracy_score
 
-from fashion.judging.comparing import LEVEL, above, best, by_class, doubtful, holm, mcnemar, p_value, sign_flip
+from fashion.judging.comparing import above, best, by_class, doubtful, holm, mcnemar, p_value, sign_flip
 
 labels = st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=60).map(lambda rows: np.array(rows).T)
-values = st.lists(st.floats(0, 1), min_size=1, max_size=12)
 
 
 def test_a_case_by_hand() -> None:
@@ -41,31 +40,11 @@ def test_mcnemars_test_is_exact(rows: np.ndarray) -> None:
     assert mcnemar(truth, after, before) == (test.images, test.broken, test.fixed, test.p)
 
 
-def test_chance_alone_is_rarely_more_than_noise() -> None:
-    """Two networks that are equally likely to be right seem to differ in less than 5 % of 2,000 draws."""
-    draws = np.random.default_rng(0).random((2000, 2, 300)) < 0.1
-    truth = np.zeros(300, dtype=np.int64)
-    alarms = [mcnemar(truth, *draw.astype(np.int64)).p < LEVEL for draw in draws]
-    assert 0.01 < np.mean(alarms) < LEVEL
-
-
 def test_holm_by_hand() -> None:
     """0.005 is multiplied by four, 0.01 by three and 0.03 by two; 0.04 may not fall below what 0.03 became."""
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([]) == []
-
-
-@settings(deadline=None, derandomize=True)
-@given(values, st.floats(0.001, 0.999))
-def test_holm_rejects_step_by_step(found: list[float], level: float) -> None:
-    """A corrected value is below a level if it and all smaller ones are below the level divided by the number left."""
-    passed = set[int]()
-    for step, index in enumerate(np.argsort(found, kind="stable")):
-        if found[index] * (len(found) - step) >= level:
-            break
-        passed.add(int(index))
-    assert {index for index, p in enumerate(holm(found)) if p < level} == passed
 
 
 def test_classes_are_tested_each_on_its_own_images() -> None:
@@ -76,16 +55,7 @@ def test_classes_are_tested_each_on_its_own_images() -> None:
     after[-1] = 0
     tests = by_class(truth, before, after)
     assert list(tests) == [0, 1, 2]
-    assert np.array(list(tests.values())) == pytest.approx(
-        np.array([[8, 0, 0, 1], [8, 8, 0, 3 * 2 / 2**8], [8, 0, 1, 1]])
-    )
-
-
-def test_signs_by_hand() -> None:
-    """Six differences of one sign are as extreme as 2 of 64 choices of signs; one and two of another size, all four."""
-    assert sign_flip([0.1, 0.2, 0.3, 0.1, 0.2, 0.4]) == 2 / 64
-    assert sign_flip([-0.1, 0.3]) == 1.0
-    assert sign_flip([0.0, 0.0]) == 1.0
+    assert [*map(list, tests.values())] == [[8, 0, 0, 1], [8, 8, 0, pytest.approx(3 * 2 / 2**8)], [8, 0, 1, 1]]
 
 
 def test_rounded_differences_keep_their_ties() -> None:
@@ -98,6 +68,7 @@ def test_rounded_differences_keep_their_ties() -> None:
 
 @settings(deadline=None, derandomize=True)
 @given(st.lists(st.integers(-999, 999), min_size=2, max_size=8))
+@example([0, 0])
 def test_the_sign_flip_test_is_scipys(differences: list[int]) -> None:
     """The p value is that of SciPy's exact permutation test of paired samples, and the other direction has the same."""
     found = permutation_test((differences,), np.sum, permutation_type="samples", n_resamples=2**9)
@@ -106,12 +77,10 @@ def test_the_sign_flip_test_is_scipys(differences: list[int]) -> None:
 
 
 def test_a_mean_above_a_figure_by_hand() -> None:
-    """Three values of mean 2 and deviation 1 have t = 2 sqrt 3 for the figure 0; equal values are above or not."""
+    """Three values of mean 2 and deviation 1 have t = 2 sqrt 3 for the figure 0."""
     t = 2 * 3**0.5
     # Student's distribution with two degrees of freedom has this tail.
     assert above([1, 2, 3], 0) == pytest.approx((1 - t / (2 + t**2) ** 0.5) / 2)
-    assert above([0.5, 0.5], 0.4) == 0
-    assert above([0.5, 0.5], 0.5) == 1
 
 
 def test_the_best_of_each_network_come_first() -> None:
