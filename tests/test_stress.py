@@ -1,7 +1,6 @@
 """The pipeline after failures: real DVC in copies of the project, on `digits`."""
 
 import hashlib
-import json
 import re
 import sys
 from pathlib import Path
@@ -103,19 +102,6 @@ def test_two_runs_at_once_do_not_interfere(workspace: Workspace) -> None:
     assert workspace.run("git", "status", "--porcelain") == ""
 
 
-@pytest.mark.slow
-def test_two_workers_run_a_queue(workspace: Workspace) -> None:
-    """Two workers run the queued experiments, and all of them succeed with their own settings."""
-    workspace.run("dvc", "exp", "run", "--queue", "-S", "model=lenet5,fcnn", "-S", "seed=1,2")
-    workspace.run("dvc", "queue", "start", "--jobs", "2")
-    assert workspace.finish_queue().count("Success") == 4
-    shown = json.loads(workspace.run("dvc", "exp", "show", "--json"))
-    revisions = [row["data"] for experiment in shown[1]["experiments"] for row in experiment["revs"]]
-    found = [
-        (row["metrics"]["metrics/report.json"]["data"]["model"], row["params"]["params.yaml"]["data"]["seed"])
-        for row in revisions
-    ]
-    assert sorted(found) == [(key, seed) for key in ("fcnn", "lenet5") for seed in (1, 2)]
 
 
 def test_experiments_are_shared_through_git(workspace: Workspace, tmp_path: Path) -> None:
