@@ -57,22 +57,16 @@ def test_a_step_reaches_every_weight(params: Params, key: str) -> None:
 
 @pytest.mark.parametrize("key", KEYS)
 def test_weights_are_read_back_from_a_file(params: Params, tmp_path: Path, key: str) -> None:
-    """A network read back from its file gives the same logits, and has its description and epoch."""
+    """A network read back gives the same logits, has its description and epoch, and in any memory layout its bytes."""
     written, path = params.describe(key), tmp_path / "weights.safetensors"
+    header = weights.header(written, {}) | {"epoch": 7}
     network = build(written.architecture.layers, written.architecture.init, seed=1).eval()
-    path.write_bytes(weights.dumps(network.state_dict(), weights.header(written, {}) | {"epoch": 7}))
-    again, description, header = load(path)
+    path.write_bytes(weights.dumps(network.state_dict(), header))
+    again, description, found = load(path)
     images = torch.rand(3, 1, 28, 28)
     assert torch.equal(again.eval()(images), network(images))
-    assert (description.text, header["epoch"]) == (written.text, 7)
-
-
-def test_the_same_weights_give_the_same_file(params: Params) -> None:
-    """The bytes of a file depend only on its content, not on the memory layout."""
-    network = build(params.models["lenet5"].layers)
-    plain = weights.dumps(network.state_dict(), {"b": 1, "a": 2})
-    network.to(memory_format=torch.channels_last)
-    assert weights.dumps(network.state_dict(), {"b": 1, "a": 2}) == plain
+    assert (description.text, found["epoch"]) == (written.text, 7)
+    assert weights.dumps(again.to(memory_format=torch.channels_last).state_dict(), header) == path.read_bytes()
 
 
 def test_a_file_without_weights_is_reported(tmp_path: Path) -> None:
@@ -83,22 +77,16 @@ def test_a_file_without_weights_is_reported(tmp_path: Path) -> None:
 
 
 def test_published_weights_are_drawn_as_published(params: Params) -> None:
-    """`fan_in_normal` draws linear weights from N(0, 1/sqrt(fan_in)), zeroes biases, if any, and keeps convolutions."""
+    """The seed decides; `fan_in_normal` draws linear weights from N(0, 1/sqrt(fan_in)), and zeroes biases, if any."""
     layers = {**params.models["cnn_published"].layers, "logits": ("Linear", {"out_features": 10, "bias": False})}
-    network, plain = build(layers, "fan_in_normal", seed=3), build(layers, seed=3)
+    network, plain, other = build(layers, "fan_in_normal", seed=3), build(layers, seed=3), build(layers, seed=4)
     for name, fan_in in (("dense1", 1568), ("logits", 256)):
         weight = network.get_parameter(f"{name}.weight")
         assert weight.std().item() == pytest.approx(fan_in**-0.5, rel=0.05)
     assert not network.get_parameter("dense1.bias").any()
-    assert torch.equal(network.get_parameter("conv1.weight"), plain.get_parameter("conv1.weight"))
-
-
-def test_the_seed_determines_the_weights(params: Params) -> None:
-    """The same seed gives the same weights, and another seed gives others."""
-    layers = params.models["lenet5"].layers
-    one, same, other = (build(layers, seed=seed).state_dict()["conv1.weight"] for seed in (1, 1, 2))
-    assert torch.equal(one, same)
-    assert not torch.equal(one, other)
+    convolution, same, different = (one.get_parameter("conv1.weight") for one in (network, plain, other))
+    assert torch.equal(convolution, same)
+    assert not torch.equal(convolution, different)
 
 
 def test_lenet5_1998_is_the_papers(params: Params) -> None:

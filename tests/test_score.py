@@ -175,20 +175,16 @@ class Trap:
         return os.remove, ("harmless",)
 
 
-def test_an_unknown_or_impossible_architecture_is_reported(inside: Path, tool: Tool) -> None:
-    """A key that params.yaml lacks is reported with the closest one, one that cannot be built with its layer."""
+def test_what_is_missing_or_impossible_is_reported(inside: Path, tool: Tool) -> None:
+    """Missing data name the stage that makes them, an unknown key the closest one, impossible layers their place."""
+    for file in ("data/splits/lenet5.csv", "data/raw/train-labels-idx1-ubyte"):
+        (inside / file).unlink()
+        refused(tool, str(OURS), f"{file} is not here: dvc repro split makes it")
     code, _, errors = tool("score", str(OURS), "--model", "lenet")
     assert (code, errors) == (1, "error: no architecture of params.yaml is called 'lenet': did you mean lenet5?")
     with modify_yaml(inside / "params.yaml") as params:
         params["models"]["lenet5"]["layers"]["tanh1"] = "Tan"
     refused(tool, str(OURS), r"models\.lenet5\.layers\.tanh1: there is no layer 'Tan': did you mean Tanh\?")
-
-
-def test_missing_data_are_reported(inside: Path, tool: Tool) -> None:
-    """Without data or a split the message names the stage that makes them."""
-    for file in ("data/splits/lenet5.csv", "data/raw/train-labels-idx1-ubyte"):
-        (inside / file).unlink()
-        refused(tool, str(OURS), f"{file} is not here: dvc repro split makes it")
 
 
 def test_published_figures_are_those_of_fashion_mnist(inside: Path, tool: Tool) -> None:

@@ -1,4 +1,4 @@
-"""Paired tests, checked against cases computed by hand and against their definitions."""
+"""Paired tests and common mistakes, checked against cases computed by hand and against their definitions."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import binom, permutation_test
 from sklearn.metrics import accuracy_score
 
-from fashion.judging.comparing import above, best, by_class, doubtful, holm, mcnemar, p_value, sign_flip
+from fashion.judging.comparing import above, agreement, best, by_class, doubtful, holm, mcnemar, p_value, sign_flip
 
 labels = st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=60).map(lambda rows: np.array(rows).T)
 
@@ -97,3 +97,22 @@ def test_a_label_is_doubtful_if_all_judges_name_another() -> None:
     assert doubtful(truth, judges).tolist() == [True, False, False, True]
     assert doubtful(truth, [*judges, truth]).tolist() == [True, False, False, True]
     assert not doubtful(truth, judges[:4]).any()
+
+
+TRUTH = np.array([0, 0, 1, 1, 2, 2, 3, 3])
+PREDICTIONS = np.array([[0, 1, 1, 2, 2, 0, 3, 3], [0, 1, 1, 0, 2, 2, 3, 2], [0, 1, 0, 2, 1, 2, 3, 3]])
+
+
+def test_common_mistakes_are_counted() -> None:
+    """All three are wrong on images 1 and 3, and alike only on 1; with their error rates, 36 of 512 would be by chance.
+
+    The vote is right on six of eight images: 0 and 6, and 2, 4, 5 and 7, where two of three networks are right.
+    """
+    found = agreement(TRUTH, PREDICTIONS)
+    assert (found["images"], found["missed"], found["unanimous"].tolist(), found["vote"]) == (8, 2, [1], 6 / 8)
+    assert found["expected"] == pytest.approx(8 * 36 / 512)
+
+
+def test_a_tie_goes_to_the_lowest_class() -> None:
+    """If classes 2 and 1 have one vote each, class 1 wins."""
+    assert agreement(np.array([1]), np.array([[2], [1]]))["vote"] == 1
