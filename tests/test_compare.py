@@ -33,20 +33,17 @@ def committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with the files of six evaluated networks, and ten near-duplicates."""
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
+    names = [f"{part}_accuracy" for part in ("train", "validation", "test", "distinct", "clear")]
+    sizes = {"parameters": 1, "training_flops": 1, "test_images": 1000, "test_interval": [0.0, 1.0]}
+    empty = {"split": "x", "published": {}, "repeats": {}, "level_with": []}
     rows = {}
     for key, labels in NETWORKS.items():
         write_csv(Path(f"metrics/predictions/{key}.csv"), pd.DataFrame({"truth": TRUTH, "prediction": labels}))
-        accuracy = accuracy_score(TRUTH, labels)
-        numbers = dict.fromkeys(("train_accuracy", "validation_accuracy", "test_accuracy"), accuracy)
-        numbers |= {"distinct_accuracy": accuracy, "clear_accuracy": accuracy}
-        sizes = {"parameters": 1, "training_flops": 1, "test_images": 1000, "test_interval": [0.0, 1.0]}
-        rows[key] = {"model": key, "split": "x", **sizes, **numbers, "published": {}, "repeats": {}, "level_with": []}
+        rows[key] = {"model": key, **sizes, **empty, **dict.fromkeys(names, accuracy_score(TRUTH, labels))}
     write_json(Path("metrics/leaderboard.json"), rows)
+    table = pd.DataFrame(0, index=range(1000), columns=[*COLUMNS])
     distance = np.where(np.arange(1000) < 10, 5.0, 50.0)
-    table = pd.DataFrame(0, index=range(1000), columns=[*COLUMNS]).assign(
-        image=range(1000), label=TRUTH, distance=distance
-    )
-    write_csv(TABLE, table)
+    write_csv(TABLE, table.assign(image=range(1000), label=TRUTH, distance=distance))
     write_bytes(Path("data/raw/t10k-images-idx3-ubyte"), idx_bytes(RNG.integers(0, 256, (1000, 28, 28), np.uint8)))
 
 

@@ -43,30 +43,29 @@ PIECES = WORDS | st.text(max_size=5) | st.integers().map(str) | st.floats().map(
 CHANGES = st.lists(st.tuples(st.integers(0, len(TEXT)), st.integers(0, 30), PIECES), min_size=1, max_size=4)
 
 
-def changed(content: str, changes: list[tuple[int, int, str]]) -> str:
-    """A text with pieces replaced."""
-    for start, length, piece in changes:
-        content = content[:start] + piece + content[start + length :]
-    return content
+def report(path: Path, content: str) -> str:
+    """The error about a params.yaml with that content, architectures included; empty if it is valid."""
+    path.write_text(content, encoding="utf-8", errors="replace")
+    try:
+        for key, row in Params.load(path).models.items():
+            with torch.device("meta"), in_row(key):
+                build(row.layers)
+    except ValidationError as error:
+        return sentence(error)
+    except FashionError as error:
+        return str(error)
+    return ""
 
 
 @settings(max_examples=150, deadline=None, derandomize=True)
 @given(CHANGES)
 def test_any_settings_are_accepted_or_reported(changes: list[tuple[int, int, str]]) -> None:
-    """A params.yaml with pieces replaced is valid, architectures included, or one sentence states why it is not."""
+    """A params.yaml with pieces replaced is valid, or one sentence states why it is not."""
+    content = TEXT
+    for start, length, piece in changes:
+        content = content[:start] + piece + content[start + length :]
     with TemporaryDirectory() as folder:
-        path = Path(folder, "params.yaml")
-        path.write_text(changed(TEXT, changes), encoding="utf-8", errors="replace")
-        try:
-            params, message = Params.load(path), None
-            for key, row in params.models.items():
-                with torch.device("meta"), in_row(key):
-                    build(row.layers)
-        except ValidationError as error:
-            message = sentence(error)
-        except FashionError as error:
-            message = str(error)
-    assert message is None or re.fullmatch(r"[^\n]+", message)
+        assert "\n" not in report(Path(folder, "params.yaml"), content)
 
 
 @pytest.mark.parametrize(
@@ -79,13 +78,7 @@ def test_any_settings_are_accepted_or_reported(changes: list[tuple[int, int, str
 )
 def test_extreme_settings_are_reported(tmp_path: Path, text: str) -> None:
     """Deep nesting, self-references and forbidden characters are reported in one sentence too."""
-    path = tmp_path / "params.yaml"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises((FashionError, ValidationError)) as caught:
-        Params.load(path)
-    error = caught.value
-    message = sentence(error) if isinstance(error, ValidationError) else str(error)
-    assert re.fullmatch(r".*params\.yaml.* git restore params\.yaml", message)
+    assert re.fullmatch(r".*params\.yaml.* git restore params\.yaml", report(tmp_path / "params.yaml", text))
 
 
 def mutations(content: bytes) -> st.SearchStrategy[bytes]:

@@ -16,6 +16,7 @@ from torch.nn import functional
 from fashion.errors import FashionError
 from fashion.networks import weights
 from fashion.networks.building import build, check_training, count, summarise
+from fashion.networks.costs import flops
 from fashion.networks.layers import (
     AvgPool2d,
     CodeDistance,
@@ -42,17 +43,39 @@ def test_parameters_never_change(params: Params, key: str) -> None:
     assert count(build(params.models[key].layers)) == (scores["parameters"], scores["total_parameters"])
 
 
+DENSE = 784 * 512 + 512 * 256 + 256 * 10
+# AlexNet's last three convolutions, on 6x6 maps.
+DEEP = 6 * 6 * 9 * (256 * 384 + 384 * 384 + 384 * 256)
+CONVOLUTIONS = 28 * 28 * 16 * 9 + 14 * 14 * 32 * 16 * 9
+
+
+@pytest.mark.parametrize(
+    ("key", "multiply_adds"),
+    [
+        ("fcnn", DENSE),
+        ("cnn", CONVOLUTIONS + 1568 * 512 + 512 * 256 + 256 * 10),
+        # Average pooling and local response normalisation are computed as convolutions, and do not count.
+        ("lenet5", 24 * 24 * 6 * 25 + 8 * 8 * 16 * 6 * 25 + 120 * 16 * 16 + 120 * 84 + 84 * 10),
+        # Separable convolutions: 9 for each channel, then 1x1.
+        ("champion_micro", 28 * 28 * 54 + 14 * 14 * (54 + 60) + 7 * 7 * (90 + 140 + 126 + 196) + 140),
+        # Connections that are left out count.
+        ("lenet5_1998", 28 * 28 * 150 + 10 * 10 * 2400 + 120 * 400 + 120 * 84),
+        ("alexnet", 28 * 28 * 96 * 25 + 13 * 13 * 256 * 96 * 25 + DEEP + 1024 * 4096 + 4096 * 10),
+    ],
+)
+def test_operations_are_counted_as_by_hand(params: Params, key: str, multiply_adds: int) -> None:
+    """Each multiplication by a weight counts as two operations, and element-wise operations are not counted."""
+    assert flops(build(params.models[key].layers)) == 2 * multiply_adds
+
+
 @pytest.mark.parametrize("key", KEYS)
 def test_a_step_reaches_every_weight(params: Params, key: str) -> None:
     """A network returns one logit for each class, and the loss's gradient reaches each weight."""
     network = build(params.models[key].layers)
     output = network(torch.rand(4, 1, 28, 28))
     assert output.shape == (4, 10)
-    functional.cross_entropy(output, torch.arange(4)).backward()
-    for name, weight in network.named_parameters():
-        assert weight.grad is not None, name
-        assert weight.grad.isfinite().all(), name
-        assert weight.grad.any(), name
+    gradients = torch.autograd.grad(functional.cross_entropy(output, torch.arange(4)), [*network.parameters()])
+    assert all(gradient.isfinite().all() and gradient.any() for gradient in gradients)
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -126,19 +149,15 @@ def test_layers_of_1998_are_as_in_the_paper() -> None:
 def test_response_normalisation_equals_torchs(size: int, dtype: torch.dtype, tolerance: float) -> None:
     """Factors and gradients equal torch.nn's in double precision, within the tolerance of the precision."""
     arguments: dict[str, Any] = {"size": size, "alpha": 0.1, "beta": 0.75, "k": 2.0}
-    reference, layer = nn.LocalResponseNorm(**arguments), LocalResponseNorm(8, **arguments)
     maps = torch.rand(2, 8, 3, 3, generator=torch.Generator().manual_seed(0)) * 10 + 0.1
     given, expected = (maps.detach().to(kind, copy=True).requires_grad_() for kind in (dtype, torch.float64))
     with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
-        result = layer(given)
-    wanted = reference(expected)
+        result = LocalResponseNorm(8, **arguments)(given)
+    wanted = nn.LocalResponseNorm(**arguments)(expected)
     assert result.dtype == dtype
     torch.testing.assert_close(result.double() / given.double(), wanted / expected, rtol=2 * tolerance, atol=0.0)
-    result.sum().backward()
-    wanted.sum().backward()
-    assert given.grad is not None
-    assert expected.grad is not None
-    torch.testing.assert_close(given.grad.double(), expected.grad, rtol=20 * tolerance, atol=tolerance)
+    (gradient,), (exact,) = (torch.autograd.grad(y.sum(), x) for y, x in ((result, given), (wanted, expected)))
+    torch.testing.assert_close(gradient.double(), exact, rtol=20 * tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize(
@@ -214,11 +233,9 @@ def test_dropout_drops_its_share(p: float, kind: type[Dropout], memory_format: t
     torch.manual_seed(0)
     values = torch.ones(50, 200, 4, 3).to(memory_format=memory_format).requires_grad_()
     result = kind(p)(values)
-    result.sum().backward()
     kept = result != 0
-    assert torch.equal(result.detach(), kept / torch.tensor(1 - p))
-    assert values.grad is not None
-    assert torch.equal(values.grad, result.detach())
+    assert torch.equal(result, kept / torch.tensor(1 - p))
+    assert torch.equal(torch.autograd.grad(result.sum(), values)[0], result)
     if kind is Dropout2d:
         assert torch.equal(kept.all((2, 3)), kept.any((2, 3)))
         kept = kept[..., 0, 0]
