@@ -73,10 +73,7 @@ def test_an_interrupted_training_resumes_from_what_was_saved(root: Path) -> None
 
 @pytest.mark.parametrize("sign", [None, checkpoints.LOCK, RESULT], ids=str)
 def test_a_finished_training_resumes_until_it_is_recorded(root: Path, sign: Path | None) -> None:
-    """If DVC is killed before it writes its lock, a training resumes; not if it is recorded or its result exists.
-
-    A recorded training is deleted by the next one, and files of others are not.
-    """
+    """A finished training resumes unless DVC has recorded it or its result exists; only recorded ones are deleted."""
     with opened(ONE, RESULT, print) as checkpoint:
         checkpoint.save(lambda: STATE, last=True)
     os.utime(root / ONE / "finished", (0, 0))

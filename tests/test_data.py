@@ -8,7 +8,6 @@ import shutil
 import threading
 import time
 from functools import partial
-from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +48,10 @@ def published(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-class Faulty(BaseHTTPRequestHandler):
+class Faulty(Quiet):
     """A web server that fails in the way that the first folder of the URL names."""
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the name in the base class
         """Send a faulty answer."""
         match fault := self.path.split("/")[1]:
             case "404" | "500":
@@ -65,9 +64,6 @@ class Faulty(BaseHTTPRequestHandler):
                 self.send_header("Content-Length", str(len(body) + 1000 * (fault == "cut")))
                 self.end_headers()
                 self.wfile.write(body)
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
-        """Write no log."""
 
 
 @pytest.mark.parametrize(

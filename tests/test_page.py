@@ -36,13 +36,13 @@ def row(key: str, accuracy: float, **published: float) -> dict[str, Any]:
         "model": key,
         "parameters": 44_426,
         "training_flops": 2_317_572_000_000,
-        "published": published,
         "test_accuracy": accuracy,
+        "test_interval": [accuracy - 0.006, accuracy + 0.006],
         "validation_accuracy": accuracy,
+        "published": published,
+        "level_with": ["b", "c"] if published else [],
         "distinct_accuracy": accuracy - 0.01,
         "clear_accuracy": accuracy + 0.01,
-        "test_interval": [accuracy - 0.006, accuracy + 0.006],
-        "level_with": ["b", "c"] if published else [],
         "repeats": {"validation": seeds, "test": seeds | {"p": 0.2}} if published else {},
     }
 

@@ -29,7 +29,7 @@ TEXT = (ROOT / "params.yaml").read_text()
         (
             "dataset: fashion_mnist",
             "dataset: fashion",
-            "is 'fashion': it must be one of fashion_mnist, mnist, kmnist, digits.",
+            "must be one of fashion_mnist, mnist, kmnist, digits.",
         ),
         ("batch_size: 128", "batchsize: 128", "train.batchsize is not a setting: did you mean batch_size?"),
         ("batch_size: 128", "batch_size: 0", "train.batch_size is 0: it must be greater than 0."),
