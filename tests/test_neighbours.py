@@ -47,8 +47,7 @@ def test_the_first_of_equals_counts() -> None:
     """Of copies of the nearest image the first one counts, and of equal views the first one."""
     some, others = images(20), images(40)
     some[0] = np.maximum(some[0], some[0, :, ::-1])
-    for number in (7, 11, 23, 39):
-        others[number] = some[0]
+    others[[7, 11, 23, 39]] = some[0]
     index, view, total = (found[0] for found in nearest(some, others))
     assert (index, view, total) == (7, 4, 0)
 

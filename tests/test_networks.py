@@ -163,7 +163,6 @@ def test_response_normalisation_equals_torchs(size: int, dtype: torch.dtype, tol
 @pytest.mark.parametrize(
     "arguments",
     [{}, {"bias": False}, {"stride": 2}, {"padding": 1}, {"groups": 4}, {"kernel_size": 3, "padding": "same"}],
-    ids=str,
 )
 def test_a_convolution_of_the_whole_input_equals_torchs(arguments: dict[str, Any]) -> None:
     """Values and gradients equal torch.nn's, whether or not the kernel covers its input and the fast path is used."""

@@ -105,10 +105,7 @@ def refused(tool: Tool, file: str, expected: str) -> None:
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
-        (
-            {"conv1.weight": None},
-            r"of another architecture: 'conv1\.weight' is absent, and must be float \(6, 1, 5, 5\)",
-        ),
+        ({"conv1.weight": None}, r"of another architecture: 'conv1\.weight' is absent, and must be float \(6, 1"),
         ({"a\nb": torch.zeros(3)}, r"'a\\nb' is float \(3,\), and must be absent\."),
         ({"conv1.weight": torch.zeros(6, 1, 3, 3)}, r"is float \(6, 1, 3, 3\), and must be float \(6, 1, 5, 5\)\."),
         ({"conv1.bias": torch.zeros(6) * 1j}, r"'conv1\.bias' is torch\.complex64 \(6,\), and must be float \(6,\)"),
