@@ -86,6 +86,17 @@ def gpu(
 
 
 @app.command()
+def show(name: Annotated[str, typer.Argument(help="training, training_intel, accuracy, pipeline or gpu.")]) -> None:
+    """Print all committed figures of a benchmark as its command does, without measuring.
+
+    Example: python -m benchmarks show training_intel
+    """
+    from benchmarks.tables import show
+
+    show(name)
+
+
+@app.command()
 def tables() -> None:
     """Write the generated tables of README.md and docs/ from the committed figures.
 

@@ -10,6 +10,7 @@ import torch
 import typer
 
 from benchmarks import accuracy, gpu, pipeline, training
+from fashion.errors import FashionError, did_you_mean
 from fashion.files import read_json, write_text
 from fashion.judging.summaries import Ranked
 from fashion.networks.building import build, count
@@ -84,15 +85,33 @@ def _duration(seconds: float) -> str:
     return "" if not seconds else f"{hours} h {rest} min" if hours else f"{minutes} min"
 
 
-def _figures(name: str, shown: Callable[[dict[str, Any]], str]) -> str:
-    return shown(read_json(Path(f"benchmarks/{name}.json"), dict[str, Any]))
+def show(name: str) -> None:
+    """Print all figures of a committed file."""
+    if name not in WHOLE:
+        raise FashionError(f"{name} has no table: {did_you_mean(name, WHOLE)}")
+    typer.echo(_whole(name))
 
 
+def _whole(name: str) -> str:
+    return WHOLE[name](_figures(name))
+
+
+def _figures(name: str) -> dict[str, Any]:
+    return read_json(Path(f"benchmarks/{name}.json"), dict[str, Any])
+
+
+WHOLE: dict[str, Callable[[dict[str, Any]], str]] = {
+    "training": training.table,
+    "training_intel": training.table,
+    "accuracy": accuracy.table,
+    "pipeline": pipeline.table,
+    "gpu": gpu.tables,
+}
 TABLES: dict[str, Callable[[], str]] = {
     "architectures": architectures,
-    "training": partial(_figures, "training", training.table),
-    "training_intel": partial(_figures, "training_intel", training.table),
-    "accuracy": partial(_figures, "accuracy", accuracy.table),
-    "pipeline": partial(_figures, "pipeline", pipeline.table),
-    "gpu": partial(_figures, "gpu", gpu.tables),
+    "training": partial(_whole, "training"),
+    "training_intel": partial(_whole, "training_intel"),
+    "accuracy": partial(_whole, "accuracy"),
+    "pipeline": partial(_whole, "pipeline"),
+    "gpu": partial(_whole, "gpu"),
 }

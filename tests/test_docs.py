@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from benchmarks import tables
 from benchmarks.__main__ import app as benchmarks
+from fashion.errors import FashionError
 from fashion.settings.params import Params
 from stages.__main__ import app as stages
 from tests.conftest import ROOT, Workspace
@@ -76,6 +77,16 @@ def test_empty_sections_are_filled_one_by_one(monkeypatch: pytest.MonkeyPatch) -
     full = "a\n<!-- table: one -->\n1\n<!-- end -->\nb\n<!-- table: two -->\n2\n<!-- end -->\n"
     assert tables.filled(empty) == full
     assert tables.filled(full.replace("1", "old\nrows")) == full
+
+
+def test_committed_figures_can_be_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """`show` prints the rows that a page leaves out, and refuses a name that has no table."""
+    monkeypatch.chdir(ROOT)
+    for name in tables.WHOLE:
+        tables.show(name)
+    assert "| JAX with oneDNN, bf16 |" in capsys.readouterr().out
+    with pytest.raises(FashionError, match=r"^epoch has no table: "):
+        tables.show("epoch")
 
 
 @pytest.mark.parametrize("name", PAGES)
