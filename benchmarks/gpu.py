@@ -6,7 +6,7 @@ All of it runs in one process. A training's time begins when its network is on t
 import itertools
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from copy import deepcopy
 from dataclasses import dataclass
@@ -50,6 +50,9 @@ FORMS: dict[str, tuple[dict[str, Any], bool]] = {
     "graph, compiled": ({"compile": True}, True),
 }
 COMPILED, EXPERT = "graph, compiled", "expert's loop"
+# The rows and columns of docs/speed.md.
+ROWS = ("lenet5", "fcnn", "conv4_pool2_bn", "alexnet")
+SHOWN = ("eager", "graph", "graph, not deterministic", COMPILED, EXPERT)
 # The settings of all forms, apart from their own.
 COMMON = {"precision": "bf16", "compile": False, "channels_last": True, "deterministic": True}
 DEVICE = "cuda"
@@ -255,8 +258,16 @@ def tables(figures: dict[str, Any]) -> str:
     return "\n\n".join([*parts, *errors, *missing, f"{figures['machine']}."])
 
 
-def _steps(rows: dict[str, dict[str, float]]) -> str:
-    names = [*FORMS, EXPERT]
+def page(figures: dict[str, Any]) -> str:
+    """Markdown for docs: some architectures' steps in some forms, and how far all are from the expert's loop."""
+    rows = figures["steps"]
+    ratios = [row[EXPERT] / row["graph"] for row in rows.values() if row.keys() >= {EXPERT, "graph"}]
+    note = f"The expert's loop takes {min(ratios):.1f} to {max(ratios):.1f} times as long as the graph, for all "
+    note += f"{len(ratios)} networks measured. {figures['machine']}."
+    return f"{_steps({key: rows[key] for key in ROWS if key in rows}, SHOWN)}\n\n{note}"
+
+
+def _steps(rows: dict[str, dict[str, float]], names: Sequence[str] = (*FORMS, EXPERT)) -> str:
     cells = [[f"`{key}`", *(f"{row[name]:.3f}" if name in row else "" for name in names)] for key, row in rows.items()]
     return table(["milliseconds per step", *names], cells)
 

@@ -15,14 +15,13 @@ from benchmarks.measuring import RAW
 from benchmarks.processes import machine, need
 from fashion.files import write_json
 from fashion.running.commands import environment
-from fashion.showing import markdown
 
 # The smallest project that DVC can find up to date.
 LEAST = "stages:\n  only:\n    cmd: echo done > out.txt\n    outs:\n      - out.txt:\n          cache: false\n"
 
 
 def pipeline(rounds: int, output: Path) -> None:
-    """Measure, write the figures and print them as a table."""
+    """Measure, write the figures and print them."""
     need(RAW, "download")
     with TemporaryDirectory() as folder:
         clone, least = Path(folder, "clone"), Path(folder, "least")
@@ -44,12 +43,12 @@ def pipeline(rounds: int, output: Path) -> None:
 
 
 def table(figures: dict[str, Any]) -> str:
-    """Markdown: seconds, median (least to most)."""
-    rows = []
+    """Markdown: seconds, median (least to most), in one line."""
+    parts = []
     for name, values in figures["seconds"].items():
         spread = f" ({min(values):.2f} to {max(values):.2f})" if len(values) > 1 else ""
-        rows.append([name, f"{statistics.median(values):.2f}{spread}"])
-    return f"{markdown.table(['command', 'seconds'], rows)}\n\n{figures['machine']}."
+        parts.append(f"{name}: {statistics.median(values):.2f} s{spread}")
+    return f"{'; '.join(parts)}. {figures['machine']}."
 
 
 def _run(where: Path, *command: str) -> float:

@@ -109,9 +109,8 @@ WHOLE: dict[str, Callable[[dict[str, Any]], str]] = {
 }
 TABLES: dict[str, Callable[[], str]] = {
     "architectures": architectures,
-    "training": partial(_whole, "training"),
-    "training_intel": partial(_whole, "training_intel"),
+    "training": lambda: training.page([_figures("training"), _figures("training_intel")]),
+    "gpu": lambda: gpu.page(_figures("gpu")),
     "accuracy": partial(_whole, "accuracy"),
     "pipeline": partial(_whole, "pipeline"),
-    "gpu": partial(_whole, "gpu"),
 }

@@ -59,6 +59,16 @@ CONTESTANTS = {
     "data work": Contestant("contestants", "data"),
     "arithmetic": Contestant("contestants", "arithmetic"),
 }
+# The columns of docs/speed.md; where a column has several contestants, the fastest counts.
+COLUMNS = {
+    "plain loop": ("plain loop",),
+    "memory kept": ("plain loop, memory kept",),
+    "expert's loop": ("expert's loop, bf16",),
+    "Lightning": ("Lightning",),
+    "Keras": ("Keras on TensorFlow", "Keras on TensorFlow, bf16", "Keras on JAX"),
+    "JAX": ("JAX", "JAX with oneDNN", "JAX with oneDNN, bf16"),
+    "engine in fp32": ("engine, fastest kernels, fp32",),
+}
 ENGINE, PARTS = "engine", ("data work", "arithmetic")
 KEYS = ["lenet5", "fcnn", "cnn", "conv4_pool2_bn", "convnet", "wide_dense", "alexnet"]
 # Seconds that one measurement of the engine takes.
@@ -117,8 +127,7 @@ def table(figures: dict[str, Any]) -> str:
     """
     rows = figures["milliseconds"]
     quiet = {key: times["quiet"] for key, times in rows.items()}
-    rounds = figures["rounds"]
-    how = f"median (least to most) of {rounds} interleaved rounds" if rounds > 1 else "one measurement of each"
+    how = _how(figures, "median (least to most)")
     peers = ", ".join(f"{name} {version}" for name, version in figures["versions"].items()) or "not installed"
     note = f"bold, as a multiple of the engine's. The engine's machine: {figures['machine']}; the peers: {peers}."
     lines = [_table(quiet, {}), "", f"Milliseconds per step: {how}; {note}"]
@@ -126,6 +135,51 @@ def table(figures: dict[str, Any]) -> str:
         lines += ["", _table(busy, quiet), "", "The same next to a process that keeps one core busy"]
         lines[-1] += "; in italics, as a multiple of the quiet step."
     return "\n".join(lines)
+
+
+def page(machines: list[dict[str, Any]]) -> str:
+    """Markdown for docs: the engine's milliseconds per step on each machine, and the peers' as multiples of them."""
+    rows, notes = [], []
+    for figures in machines:
+        processor, networks = figures["machine"].split(",")[0], figures["milliseconds"]
+        busy = {key: times for key, times in networks.items() if "busy" in times}
+        for name, when, shown in ((processor, "quiet", networks), (f"{processor}, busy", "busy", busy)):
+            rows += [[name, f"`{key}`", *_multiples(times[when])] for key, times in shown.items()]
+        notes.append(f"{figures['machine']}: {_how(figures, 'median')}.")
+        if busy:
+            notes.append(f"Next to the busy process, steps take longer: {_slower(list(busy.values()))}.")
+    head = ["processor", "network", "engine, ms", *COLUMNS]
+    return f"{markdown.table(head, rows)}\n\n{' '.join(notes)}"
+
+
+def _how(figures: dict[str, Any], statistic: str) -> str:
+    rounds = figures["rounds"]
+    return f"{statistic} of {rounds} interleaved rounds" if rounds > 1 else "one measurement of each"
+
+
+def _multiples(times: dict[str, list[float]]) -> list[str]:
+    """The engine's median, and each column's as a multiple of it: bold if it is faster, empty if not measured."""
+    engine = statistics.median(times[ENGINE])
+    shown = (f"{median / engine:.2f}" if (median := _fastest(times, names)) else "" for names in COLUMNS.values())
+    return [_short(engine), *(f"**{text}**" if text and float(text) < 1 else text for text in shown)]
+
+
+def _slower(networks: list[dict[str, dict[str, list[float]]]]) -> str:
+    """The range of each column's busy median as a multiple of its quiet one."""
+    parts = []
+    for column, names in {ENGINE: (ENGINE,), **COLUMNS}.items():
+        ratios = [
+            busy / quiet
+            for times in networks
+            if (busy := _fastest(times["busy"], names)) and (quiet := _fastest(times["quiet"], names))
+        ]
+        parts += [f"{column} {min(ratios):.1f} to {max(ratios):.1f} times"] if ratios else []
+    return ", ".join(parts)
+
+
+def _fastest(times: dict[str, list[float]], names: tuple[str, ...]) -> float:
+    """The smallest median of these contestants; 0 if none was measured."""
+    return min((statistics.median(times[name]) for name in names if name in times), default=0)
 
 
 def _table(columns: dict[str, dict[str, list[float]]], quiet: dict[str, dict[str, list[float]]]) -> str:

@@ -121,15 +121,25 @@ def test_times_are_shown_relative_to_the_engine() -> None:
 
 
 def test_busy_times_are_also_shown_relative_to_quiet_ones() -> None:
-    """The second table shows each median as a multiple of the engine's and of the same contestant's quiet median."""
+    """The second table has multiples of the engine's and of the quiet median; the page has each column's fastest."""
     quiet, busy = ({"plain loop": [10.0 * by], "engine": [2.0 * by]} for by in (1, 1.5))
     rows = {"lenet5": {"quiet": quiet, "busy": busy}, "cnn": {"quiet": quiet}}
-    text = training.table({"machine": "A box", "versions": {}, "rounds": 1, "milliseconds": rows})
+    figures = {"machine": "A box, 2 lanes", "versions": {}, "rounds": 1, "milliseconds": rows}
+    text = training.table(figures)
     assert text.splitlines()[-6:-2] == [
         "|  | `lenet5` |",
         "|---|---|",
         "| plain loop | 15, **5.00x**, *1.5x* |",
         "| engine | 3, *1.5x* |",
+    ]
+    quiet |= {"JAX": [1.5], "JAX with oneDNN": [1.0]}
+    assert training.page([figures]).splitlines()[2:] == [
+        "| A box | `lenet5` | 2 | 5.00 |  |  |  |  | **0.50** |  |",
+        "| A box | `cnn` | 2 | 5.00 |  |  |  |  | **0.50** |  |",
+        "| A box, busy | `lenet5` | 3 | 5.00 |  |  |  |  |  |  |",
+        "",
+        "A box, 2 lanes: one measurement of each. Next to the busy process, steps take longer: "
+        "engine 1.5 to 1.5 times, plain loop 1.5 to 1.5 times.",
     ]
 
 
@@ -185,7 +195,7 @@ def test_a_clock_measures_the_mean_step(monkeypatch: pytest.MonkeyPatch) -> None
 def test_seconds_of_the_pipeline_are_shown_with_their_spread() -> None:
     """A single measurement is shown as it is, several as their median and range."""
     text = pipeline.table({"machine": "A box", "seconds": {"all": [90.0], "nothing": [1.0, 3.0, 2.0]}})
-    assert text.splitlines()[2:4] == ["| all | 90.00 |", "| nothing | 2.00 (1.00 to 3.00) |"]
+    assert text == "all: 90.00 s; nothing: 2.00 s (1.00 to 3.00). A box."
 
 
 def test_a_missing_gpu_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,6 +255,7 @@ def test_a_gpu_benchmark_measures_and_shows(params: Params, tmp_path: Path, monk
     assert text.count("| `lenet5` |") == 3
     assert "(1 epochs, test " in text
     assert text.endswith("Not measured, for lack of time: races cnn 0.\n\nA box.")
+    assert "times as long as the graph, for all 1 networks measured. A box." in gpu.page(figures)
     with pytest.raises(gpu.Late):
         gpu.trained("lenet5", images, 0.0)
 
