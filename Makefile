@@ -8,7 +8,7 @@ export PATH := $(abspath $(BIN)):$(PATH)
 .PHONY: setup repro test test-dvc test-all lint lock peers gpu clean
 
 repro: setup
-	$(BIN)/dvc repro
+	started=$$(date +%s) && $(BIN)/dvc repro && $(BIN)/python -m tools outcome --since "$$started"
 
 setup: .venv/ready
 
@@ -16,7 +16,7 @@ setup: .venv/ready
 test: setup
 	$(BIN)/python -m pytest
 
-# The pipeline under DVC: changes, merges, kills, several processes; a quarter of an hour.
+# The pipeline under DVC: changes, merges, kills; half an hour on two cores.
 test-dvc: setup
 	$(BIN)/python -m pytest -m 'dvc and not slow'
 
@@ -43,7 +43,6 @@ lock: setup
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install --quiet "$$(grep -o '^uv==[^ ]*' requirements.lock)"
 	$(BIN)/uv pip sync --python $(BIN)/python --quiet --compile-bytecode requirements.lock
-	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
 # What only the slow tests need stays out of the main environment.
@@ -55,7 +54,7 @@ lock: setup
 # Lightning, Keras and JAX, for python -m benchmarks training; all other packages in the versions of requirements.lock.
 peers: setup
 	$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-peers
-	$(BIN)/uv pip freeze --python $(BIN)/python --exclude-editable | \
+	$(BIN)/uv pip freeze --python $(BIN)/python | \
 		$(BIN)/uv pip install --quiet --python .venv-peers --requirement benchmarks/peers.txt --constraint /dev/stdin
 
 # On a machine with a CUDA GPU: steps, trainings and times to an accuracy, in a quarter of an hour.

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from fashion.running.advice import explained
+from fashion.cli.advice import explained
 from stages.__main__ import program
 
 Keys = Annotated[list[str] | None, typer.Argument(help="Keys of `models`; by default a selection.", metavar="[KEY]...")]
@@ -86,19 +86,8 @@ def gpu(
 
 
 @app.command()
-def show(name: Annotated[str, typer.Argument(help="training, training_intel, accuracy, pipeline or gpu.")]) -> None:
-    """Print all committed figures of a benchmark as its command does, without measuring.
-
-    Example: python -m benchmarks show training_intel
-    """
-    from benchmarks.tables import show
-
-    show(name)
-
-
-@app.command()
 def tables() -> None:
-    """Write the generated tables of README.md and docs/ from the committed figures.
+    """Write the tables of docs/speed.md from the committed figures.
 
     Example: python -m benchmarks tables
     """

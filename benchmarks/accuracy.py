@@ -116,8 +116,8 @@ def fast(params: Params, key: str) -> Iterator[float]:
 def _trained(params: Params, key: str, changes: dict[str, Any]) -> Iterator[float]:
     row = params.architecture(key)
     row = row.model_copy(update={"train": row.train.model_copy(update=changes)})
-    network = build(row.layers, row.init, params.seed)
-    run = begin(network, row, params.seed, hardware())
+    network = build(row.layers, row.init, params.seeds[0])
+    run = begin(network, row, params.seeds[0], hardware())
     for epoch in train(run, *read_split(Path(f"data/splits/{key}.csv"), read_part(RAW, "train"))):
         yield epoch.validation_accuracy
 

@@ -26,13 +26,13 @@ from benchmarks.measuring import BATCH, RAW, WARMUP, Clock, main
 from fashion.data.datasets import SIDE
 from fashion.data.reading import read_part
 from fashion.networks.building import LAYERS, build
+from fashion.networks.hardware import Hardware, choose, configure
 from fashion.networks.inference import scaled
 from fashion.settings.description import NO_AUGMENT, Augment
 from fashion.settings.params import Architecture, Params
 from fashion.threads import cores
 from fashion.training.augmentation import augmented, views
 from fashion.training.engine import begin, train
-from fashion.training.hardware import Hardware, choose, configure
 
 
 def plain(row: Architecture, steps: int) -> float:

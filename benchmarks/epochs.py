@@ -37,7 +37,7 @@ def one(key: str) -> float:
     params = Params.load()
     row = params.architecture(key)
     parts = read_split(Path(f"data/splits/{key}.csv"), read_part(RAW, "train"))
-    run = begin(build(row.layers, row.init, params.seed), row, params.seed, hardware())
+    run = begin(build(row.layers, row.init, params.seeds[0]), row, params.seeds[0], hardware())
     started = time.perf_counter()
     next(train(run, *parts))
     return time.perf_counter() - started

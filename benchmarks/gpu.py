@@ -30,6 +30,7 @@ from fashion.data.splitting import split
 from fashion.errors import FashionError
 from fashion.files import write_csv, write_json
 from fashion.networks.building import build
+from fashion.networks.hardware import choose
 from fashion.networks.inference import logits
 from fashion.settings.description import NO_AUGMENT
 from fashion.settings.params import Architecture, Params
@@ -37,8 +38,7 @@ from fashion.showing.markdown import table
 from fashion.showing.pages import percent
 from fashion.training import lanes
 from fashion.training.augmentation import views
-from fashion.training.engine import Epoch, Run, begin, loss_of, train
-from fashion.training.hardware import choose
+from fashion.training.engine import Epoch, Run, begin, train
 
 # Forms of the engine's step: settings of `gpu`, and whether a CUDA graph replays it.
 FORMS: dict[str, tuple[dict[str, Any], bool]] = {
@@ -163,7 +163,7 @@ def measured(key: str, form: str, images: Images, _: float) -> float:
     with nullcontext() if graph else patch.object(lanes, "Replay", lambda function, _: function):
         run = started(row, 0, images.params, changes)
         run.lanes.start_epoch([(0, 0)] * run.hardware.numerics.lanes)
-        step = run.lanes.stepper(loss_of(run, views(pictures, recipe.augment), labels, BATCH))
+        step = run.lanes.stepper(views(pictures, recipe.augment), labels, BATCH)
         return milliseconds(lambda: step(recipe.learning_rate, next(batches)))
 
 
@@ -185,7 +185,7 @@ def trained(key: str, images: Images, end: float) -> dict[str, float]:
     """Seconds and accuracies of one training by the recipe of params.yaml, with the weights of its best epoch."""
     params = images.params
     row = params.architecture(key)
-    parts, run = images.parts(row), started(row, params.seed, params, {})
+    parts, run = images.parts(row), started(row, params.seeds[0], params, {})
     begun = time.perf_counter()
     for _ in epochs(run, parts, end):
         pass

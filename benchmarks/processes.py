@@ -12,17 +12,16 @@ from typing import Any
 
 import torch
 
+from fashion.environment import KERNELS, MEMORY
 from fashion.errors import FashionError
 from fashion.files import read_json
-from fashion.running.environment import MEMORY
-from fashion.settings.kernels import VARIABLES
+from fashion.networks.hardware import choose
 from fashion.settings.params import Params
-from fashion.training.hardware import choose
 
 
 def ours() -> dict[str, str]:
     """The environment variables that the project's own commands set for themselves."""
-    return MEMORY | VARIABLES[Params.load().gpu.kernels]
+    return MEMORY | KERNELS[Params.load().gpu.kernels]
 
 
 def alone(module: str, *words: str, environment: Mapping[str, str], python: str = sys.executable) -> Any:
@@ -31,7 +30,7 @@ def alone(module: str, *words: str, environment: Mapping[str, str], python: str 
     environment: variables to set; the caller's settings of memory and kernels have no effect. Raises FashionError, with
     the last line of the error message, if it fails.
     """
-    settings = MEMORY.keys() | VARIABLES["portable"].keys()
+    settings = MEMORY.keys() | KERNELS["portable"].keys()
     clean = {name: value for name, value in os.environ.items() if name not in settings}
     command = [python, "-m", module, *words]
     done = subprocess.run(command, env=clean | dict(environment), check=False, capture_output=True, text=True)  # noqa: S603 - ours

@@ -15,9 +15,8 @@ from tqdm import tqdm
 
 from benchmarks.measuring import RAW
 from benchmarks.processes import alone, busy_process, continued, machine, need, ours
+from fashion.environment import KERNELS, MEMORY
 from fashion.files import write_json
-from fashion.running.environment import MEMORY
-from fashion.settings.kernels import VARIABLES
 from fashion.settings.params import Params
 from fashion.showing import markdown
 
@@ -54,8 +53,8 @@ CONTESTANTS = {
     "JAX with oneDNN, bf16": Contestant("peer_jax", "bf16", ONEDNN),
     "engine": Contestant("contestants", "engine"),
     # Portable kernels rule out AMX in bf16, and the fastest instructions of MKL in fp32.
-    "engine, fastest kernels": Contestant("contestants", "engine", MEMORY | VARIABLES["fastest"]),
-    "engine, fastest kernels, fp32": Contestant("contestants", "engine_fp32", MEMORY | VARIABLES["fastest"]),
+    "engine, fastest kernels": Contestant("contestants", "engine", MEMORY | KERNELS["fastest"]),
+    "engine, fastest kernels, fp32": Contestant("contestants", "engine_fp32", MEMORY | KERNELS["fastest"]),
     "data work": Contestant("contestants", "data"),
     "arithmetic": Contestant("contestants", "arithmetic"),
 }

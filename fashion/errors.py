@@ -1,6 +1,7 @@
 """Errors that reach the user as one sentence."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 # How much of a long message is shown: its start and its end, which names the fix.
@@ -32,3 +33,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     words = list(known)
     close = get_close_matches(word, words, n=1)
     return f"did you mean {close[0]}?" if close else f"known: {', '.join(words)}."
+
+
+@contextmanager
+def made_by(stage: str) -> Iterator[None]:
+    """If the body does not find a file, raise a FashionError that names the stage that makes it."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise FashionError(f"{error.filename} is not here: dvc repro {stage} makes it.") from None

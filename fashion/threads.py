@@ -1,6 +1,5 @@
 """Work on all cores in threads that do not wait for each other: each one runs operations in a single thread."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -14,10 +13,9 @@ Result = TypeVar("Result")
 
 
 def cores() -> int:
-    """The number of cores that this process may use: its share, if torchrun started several on this machine."""
-    # Respects a container's quota and the process's affinity.
+    """The number of cores that this process may use, by its affinity and its container's quota."""
     count: int = joblib.cpu_count()
-    return max(1, count // int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return count
 
 
 def each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:

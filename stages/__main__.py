@@ -1,4 +1,4 @@
-"""The command line of the stages: python -m stages STAGE [KEY].
+"""The command line of the stages: python -m stages STAGE [NAME].
 
 A command imports its stage only when it runs, so that --help answers at once.
 """
@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
-from fashion.running import inputs
-from fashion.running.advice import explained
-from fashion.running.environment import prepare, refuse_other_code
-from fashion.running.lifetime import end_when_asked
-from fashion.running.locks import losses
+from fashion.cli.advice import explained
+from fashion.cli.lifetime import end_when_asked
+from fashion.environment import prepare
+from fashion.repository.locks import losses
+from fashion.settings.description import Description, unchanged
+from fashion.settings.params import gpu
 
-Name = Annotated[str, typer.Argument(help="A key of `models` or of `repeats`.", metavar="KEY")]
+Name = Annotated[str, typer.Argument(help="A key of `models` and one of `seeds`.", metavar="KEY-SEED")]
 
 
 def program(words: str) -> typer.Typer:
@@ -22,7 +23,7 @@ def program(words: str) -> typer.Typer:
     return typer.Typer(help=words, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
 
-app = program("The stages that DVC runs, one command each. Example: python -m stages train lenet5")
+app = program("The stages that DVC runs, one command each. Example: python -m stages train lenet5-0")
 
 
 @app.command()
@@ -76,12 +77,12 @@ def train(name: Name) -> None:
     """Train an architecture as its description says, and keep the weights of its best validation epoch.
 
     Best by accuracy, then by loss. Every epoch is logged under metrics/train.
-    Example: python -m stages train lenet5
+    Example: python -m stages train lenet5-0
     """
-    prepare(inputs.gpu().kernels)
+    prepare(Description.of(name).gpu.kernels)
     from stages.train import train
 
-    with inputs.unchanged(name):
+    with unchanged(name):
         train(name)
 
 
@@ -89,9 +90,9 @@ def train(name: Name) -> None:
 def evaluate(name: Name) -> None:
     """Evaluate the kept weights of a training, in full precision, without augmentation, and write its history.
 
-    Example: python -m stages evaluate lenet5
+    Example: python -m stages evaluate lenet5-0
     """
-    prepare(inputs.gpu().kernels)
+    prepare(gpu().kernels)
     from stages.evaluate import evaluate
 
     evaluate(name)
@@ -144,7 +145,6 @@ def results() -> None:
 if __name__ == "__main__":
     with explained():
         end_when_asked()
-        refuse_other_code()
         if "DVC_STAGE" in os.environ:
             for loss in losses():
                 typer.echo(loss, err=True)

@@ -8,16 +8,16 @@ from pathlib import Path
 import torch
 import typer
 
+from fashion.cli.advice import in_row
+from fashion.code.fingerprint import fingerprint, stages
+from fashion.code.identity import RECORD, Record, identity, read_record
 from fashion.errors import FashionError
 from fashion.files import write_text
 from fashion.networks.building import build, check_training, count
-from fashion.running.advice import in_row
-from fashion.running.commands import attempt
-from fashion.running.locks import changed, md5
-from fashion.settings.description import DESCRIPTIONS, INPUTS
-from fashion.settings.fingerprint import fingerprint, stages
-from fashion.settings.identity import RECORD, Record, identity, read_record
-from fashion.settings.params import PATH, UNDO, Class, Params
+from fashion.repository.commands import attempt
+from fashion.repository.locks import changed, md5
+from fashion.settings.description import DESCRIPTIONS, INPUTS, Description
+from fashion.settings.params import PATH, UNDO, Budget, Params
 from fashion.training.recipe import smallest_share
 
 
@@ -30,9 +30,10 @@ def check() -> None:
             network = build(row.layers, row.init)
             check_training(network, smallest_share(row.train.batch_size, params.gpu.lanes))
             parameters[key], _ = count(network)
-    for key, one in params.classes.items():
-        _check_class(f"classes.{key}", one, params.models[one.model].train.epochs, parameters[one.model])
-    files = {DESCRIPTIONS / f"{name}.json": params.describe(name).text for name in (*params.models, *params.repeats)}
+    for key, one in params.budgets.items():
+        _check_budget(f"budgets.{key}", one, params.models[one.model].train.epochs, parameters[one.model])
+    trainings = {params.name(key, seed): params.describe(key, seed) for key in params.models for seed in params.seeds}
+    files = {DESCRIPTIONS / f"{name}.json": description.text for name, description in trainings.items()}
     splits = {key: params.splits[row.split].model_dump() for key, row in params.models.items()}
     files[INPUTS / "splits.json"] = json.dumps(splits, indent=2) + "\n"
     # The identity of `train` is in each description.
@@ -41,12 +42,12 @@ def check() -> None:
     shutil.rmtree(INPUTS, ignore_errors=True)
     for path, text in files.items():
         write_text(path, text)
-    if causes := _causes(params, {str(path): text for path, text in files.items()}):
+    if causes := _causes(params, trainings, {str(path): text for path, text in files.items()}):
         typer.echo(f"Stale: {causes}.")
 
 
-def _check_class(where: str, one: Class, epochs: int, parameters: int) -> None:
-    """Raise FashionError if a class's architecture uses more than the class allows."""
+def _check_budget(where: str, one: Budget, epochs: int, parameters: int) -> None:
+    """Raise FashionError if a budget's architecture uses more than that."""
     if one.epochs and epochs > one.epochs:
         raise FashionError(f"{PATH}: {where} allows {one.epochs} epochs, and {one.model} takes {epochs}. {UNDO}")
     if one.parameters and parameters >= one.parameters:
@@ -54,30 +55,30 @@ def _check_class(where: str, one: Class, epochs: int, parameters: int) -> None:
         raise FashionError(f"{PATH}: {where} {limit}, and {one.model} has {parameters:,}. {UNDO}")
 
 
-def _causes(params: Params, files: dict[str, str]) -> str:
+def _causes(params: Params, trainings: dict[str, Description], files: dict[str, str]) -> str:
     """What became stale since it last ran, and through what; empty if nothing did."""
     identities = _identities()
     # For each cause, trainings and other stages.
     stale = {"settings": (set[str](), set[str]()), "code": (set[str](), set[str]())}
     for stage, path, before in changed(files):
         if Path(path).parent == DESCRIPTIONS:
-            description = params.describe(name := Path(path).stem)
-            texts = (description.model_copy(update={"code": one}).text for one in identities)
+            name = Path(path).stem
+            texts = (trainings[name].model_copy(update={"code": one}).text for one in identities)
             stale["code" if before in map(md5, texts) else "settings"][0].add(name)
         else:
             stale["code" if Path(path).parent.name == "code" else "settings"][1].add(stage.partition("@")[0])
-    rows = sorted({params.describe(name).model for name in stale["settings"][0]})
+    rows = sorted({trainings[name].model for name in stale["settings"][0]})
     of = f" of {'all rows' if len(rows) == len(params.models) else ', '.join(rows)}" if rows else ""
     words = {"settings": f"settings{of}", "code": f"code{_advice()}"}
     return "; ".join(
-        f"{', '.join([_counted(trainings)] * bool(trainings) + sorted(others))} through {words[cause]}"
-        for cause, (trainings, others) in stale.items()
-        if trainings or others
+        f"{', '.join([_counted(names)] * bool(names) + sorted(others))} through {words[cause]}"
+        for cause, (names, others) in stale.items()
+        if names or others
     )
 
 
-def _counted(trainings: set[str]) -> str:
-    return f"{len(trainings)} training{'s' if len(trainings) > 1 else ''}"
+def _counted(names: set[str]) -> str:
+    return f"{len(names)} training{'s' if len(names) > 1 else ''}"
 
 
 def _identities() -> set[str]:

@@ -1,32 +1,30 @@
 """Stage evaluate: the scores of the kept weights on each part of the data, and the training's history for git."""
 
-import io
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import typer
 
-from fashion.files import damaged, read_csv, write_bytes, write_csv, write_json
+from fashion.files import damaged, read_csv, write_csv, write_json
 from fashion.judging import scores
 from fashion.judging.evaluated import HISTORY
-from fashion.judging.predictions import on_each_part
 from fashion.networks.building import count, summarise
 from fashion.networks.costs import flops
+from fashion.networks.inference import on_each_part
 from fashion.networks.weights import load
-from fashion.running import inputs
+from fashion.settings.params import gpu
 
 # The number of worst mistakes to write.
 MISTAKES = 20
 
 
 def evaluate(name: str) -> None:
-    """Write a training's scores, history, predicted labels and probabilities."""
+    """Write a training's scores, history and predicted labels."""
     network, description, header = load(Path(f"models/{name}.safetensors"))
     parameters, total = count(network)
     size = {"parameters": parameters, "total_parameters": total, "flops": flops(network)}
     parts = {}
-    for part, labels, probabilities in on_each_part(network, description, inputs.gpu().device):
+    for part, labels, probabilities in on_each_part(network, description, gpu().device):
         parts[part] = labels, probabilities
         typer.echo(f"{name}: {len(labels):,} {part.replace('_', ' ')} images")
     row, (truth, test) = description.architecture, parts["test"]
@@ -41,9 +39,6 @@ def evaluate(name: str) -> None:
     predicted = pd.DataFrame({"truth": truth, "prediction": test.argmax(1)})
     write_csv(Path(f"metrics/predictions/{name}.csv"), predicted)
     write_csv(Path(f"metrics/history/{name}.csv"), _history(name, row.train.epochs))
-    buffer = io.BytesIO()
-    np.save(buffer, test.astype(np.float32))
-    write_bytes(Path(f"models/{name}.probabilities.npy"), buffer.getvalue())
 
 
 def _history(name: str, epochs: int) -> pd.DataFrame:

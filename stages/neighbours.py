@@ -7,9 +7,10 @@ import pandas as pd
 import typer
 from tqdm import tqdm
 
+from fashion.data.nearest import BLOCK, nearest
 from fashion.data.reading import read_part
 from fashion.files import write_csv
-from fashion.judging.neighbours import BLOCK, COLUMNS, NEAR, TABLE, nearest
+from fashion.judging.neighbours import COLUMNS, NEAR, TABLE
 
 
 def neighbours() -> None:

@@ -16,7 +16,7 @@ from fashion.files import write_bytes, write_csv, write_json, write_text
 from fashion.judging.current import current
 from fashion.judging.evaluated import Scores, accuracies, read_history, read_predictions
 from fashion.networks.weights import Header, load
-from fashion.settings.description import DESCRIPTIONS, NO_AUGMENT, Description
+from fashion.settings.description import NO_AUGMENT, Description
 from fashion.settings.params import Params
 from fashion.showing import charts
 from fashion.showing.pages import render
@@ -30,17 +30,17 @@ KERNEL_DIMENSIONS = 4
 def report() -> None:
     """Write metrics/report.json and plots for the architecture that `model` names."""
     params = Params.load()
-    key = params.model
-    found, _ = current({key: Description.read(DESCRIPTIONS / f"{key}.json")})
-    if key not in found:
-        raise FashionError(f"{key} is not evaluated with the current settings and code: run dvc repro.")
-    scores, (truth, prediction) = found[key], read_predictions(key)
+    key, name = params.model, params.name(params.model)
+    found, _ = current({name: Description.of(name)})
+    if name not in found:
+        raise FashionError(f"{name} is not evaluated with the current settings and code: run dvc repro.")
+    scores, (truth, prediction) = found[name], read_predictions(name)
     labels = pd.DataFrame({"truth": truth, "prediction": prediction})
     images = read_idx(Path("data/raw", FILES["test"][0]), 3)
     if not len(images) == len(labels) == scores["test"]["images"]:
-        raise FashionError(f"the scores, predictions and test images of {key} differ in number: run dvc repro.")
+        raise FashionError(f"the scores, predictions and test images of {name} differ in number: run dvc repro.")
     _write_headline(scores)
-    _write_plots(key, scores, labels, images)
+    _write_plots(name, scores, labels, images)
     write_text(Path("plots/report.html"), _page(params, scores, labels, images))
 
     low, high = scores["test"]["interval"]
@@ -54,16 +54,21 @@ def report() -> None:
 
 def _write_headline(scores: Scores) -> None:
     """The numbers that `dvc metrics` shows."""
-    headline = {"model": scores["model"], "split": scores["split"], "parameters": scores["parameters"]}
+    headline = {
+        "model": scores["model"],
+        "seed": scores["seed"],
+        "split": scores["split"],
+        "parameters": scores["parameters"],
+    }
     headline |= accuracies(scores)
     headline |= {"test_loss": scores["test"]["loss"], "macro_f1": scores["test"]["macro_f1"]}
     write_json(Path("metrics/report.json"), headline)
 
 
-def _write_plots(key: str, scores: Scores, labels: pd.DataFrame, images: NDArray[np.uint8]) -> None:
+def _write_plots(name: str, scores: Scores, labels: pd.DataFrame, images: NDArray[np.uint8]) -> None:
     """What `dvc plots` shows."""
     classes = DATASETS[scores["dataset"]].classes
-    write_csv(Path("plots/curves.csv"), read_history(key))
+    write_csv(Path("plots/curves.csv"), read_history(name))
     write_csv(Path("plots/confusion.csv"), labels.map(classes.__getitem__))
     write_csv(Path("plots/calibration.csv"), pd.DataFrame(scores["calibration"]))
     write_bytes(Path("plots/mistakes.png"), charts.mistakes(images, scores["mistakes"], classes))
@@ -71,9 +76,9 @@ def _write_plots(key: str, scores: Scores, labels: pd.DataFrame, images: NDArray
 
 def _page(params: Params, scores: Scores, labels: pd.DataFrame, images: NDArray[np.uint8]) -> str:
     """The page about the chosen model."""
-    key, classes = params.model, DATASETS[scores["dataset"]].classes
-    network, description, header = load(Path(f"models/{key}.safetensors"))
-    architecture, history = description.architecture, read_history(key)
+    key, name, classes = params.model, params.name(params.model), DATASETS[scores["dataset"]].classes
+    network, description, header = load(Path(f"models/{name}.safetensors"))
+    architecture, history = description.architecture, read_history(name)
     numbers = range(len(classes))
     samples = [images[labels["truth"] == number][:SAMPLES] for number in numbers]
     counts = pd.crosstab(labels["truth"], labels["prediction"]).reindex(numbers, columns=numbers, fill_value=0)

@@ -19,21 +19,22 @@ import pytest
 import torch
 from dvc.utils.serialize import modify_yaml
 
+from fashion.cli.advice import explained
 from fashion.data.fetching import fetch
 from fashion.data.reading import Part, read_part, read_split
 from fashion.data.splitting import split
 from fashion.files import write_bytes, write_csv
 from fashion.networks import weights
 from fashion.networks.building import build
-from fashion.running.advice import explained
+from fashion.networks.hardware import choose
 from fashion.settings.description import Pixels
 from fashion.settings.params import Params
 from fashion.training import engine
-from fashion.training.hardware import choose
 from tools.__main__ import app as tools
 
 ROOT = Path(__file__).parents[1]
 REAL = ROOT / "data/fashion-mnist"
+SEEDS = "seeds:\n- 0\n- 1\n- 2\n"
 
 
 def inputs(images: Any, pixels: Pixels) -> torch.Tensor:
@@ -78,7 +79,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = engine.begin(build(row.layers, row.init, 0), row, 0, hardware)
     list(engine.train(run, *parts))
     content = weights.dumps(run.best, weights.header(description, hardware.settings()) | {"epoch": 5})
-    write_bytes(folder / "models/lenet5.safetensors", content)
+    write_bytes(folder / "models/lenet5-0.safetensors", content)
     return folder
 
 
@@ -221,11 +222,11 @@ class Workspace:
         path.write_text(f"{start}\n  {key}:\n" + re.sub(r"epochs: \d+", f"epochs: {count}", row, count=1))
 
     def small(self, epochs: int) -> None:
-        """Set the data set to `digits`, this number of epochs for every architecture, and no repeats."""
+        """Set the data set to `digits`, this number of epochs for every architecture, and a single seed."""
         self.replace("params.yaml", "dataset: fashion_mnist", "dataset: digits")
         params = self.folder / "params.yaml"
         text = re.sub(r"epochs: \d+", f"epochs: {epochs}", params.read_text())
-        params.write_text(re.sub(r"^repeats:\n(  .*\n)+", "repeats: {}\n", text, flags=re.MULTILINE))
+        params.write_text(text.replace(SEEDS, "seeds:\n- 0\n"))
 
     def keep(self, *keys: str) -> None:
         """Remove all other architectures, and the locks, so that everything left can be trained."""
@@ -233,9 +234,8 @@ class Workspace:
             for section in ("models", "published"):
                 for key in params[section].keys() - set(keys):
                     del params[section][key]
-            for section in ("repeats", "classes"):
-                for name in [name for name, row in params[section].items() if row["model"] not in keys]:
-                    del params[section][name]
+            for name in [name for name, row in params["budgets"].items() if row["model"] not in keys]:
+                del params["budgets"][name]
         self.run("git", "rm", "--quiet", "--force", "--ignore-unmatch", "dvc.lock", "models/dvc.lock")
 
     def commit(self, message: str = "change") -> None:

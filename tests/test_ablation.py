@@ -44,13 +44,13 @@ def test_each_ingredient_is_left_out_once(workspace: Workspace) -> None:
         assert row["deviation"] == pytest.approx(stdev(row["accuracies"]), abs=1e-6)
         pairs = zip(row["accuracies"], rows[""]["accuracies"], strict=True)
         assert row["p"] == (sign_flip([one - whole for one, whole in pairs]) if row["without"] else None)
-    assert "Running stage 'models/dvc.yaml:train@twin'" in output
+    assert "Running stage 'models/dvc.yaml:train@twin-1'" in output
     assert "Running stage" not in workspace.run(*TOOL)
     one, other = (f"twin-2-epochs-{what}-seed-1" for what in ("whole", "without-augment-flip"))
     changed = json.loads(workspace.run("dvc", "params", "diff", "--json", one, other))["params.yaml"]
     assert {name: change["new"] for name, change in changed.items()} == {"models.twin.train.augment.flip": False}
 
-    settings = ("seed=1", "++models.twin.train.epochs=2", "++models.twin.train.augment.flip=false")
+    settings = ("seeds=[1]", "++models.twin.train.epochs=2", "++models.twin.train.augment.flip=false")
     workspace.run("dvc", "exp", "run", *(word for setting in settings for word in ("-S", setting)))
     report = json.loads((workspace.folder / "metrics/report.json").read_text())
     assert rows["augment.flip"]["accuracies"][1] == pytest.approx(report["validation_accuracy"], abs=1e-6)

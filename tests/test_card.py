@@ -6,18 +6,16 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from tests.conftest import ROOT, Tool, Workspace
-
-REPEATS = "repeats:\n  lenet5-1: {model: lenet5, seed: 1}\n  lenet5-2: {model: lenet5, seed: 2}"
+from tests.conftest import ROOT, SEEDS, Tool, Workspace
 
 
 @pytest.fixture(scope="module")
 def evaluated(tmp_path_factory: pytest.TempPathFactory, checkout: Workspace) -> Workspace:
-    """The project with lenet5 and two repeats trained and ranked on `digits`."""
+    """The project with lenet5 trained with three seeds and ranked on `digits`."""
     workspace = checkout.copy(tmp_path_factory.mktemp("evaluated") / "project")
     workspace.keep("lenet5")
     workspace.small(epochs=1)
-    workspace.replace("params.yaml", "repeats: {}", REPEATS)
+    workspace.replace("params.yaml", "seeds:\n- 0\n", SEEDS)
     workspace.commit()
     workspace.run("dvc", "repro", "--all-pipelines")
     return workspace
@@ -30,7 +28,7 @@ def test_a_card_has_the_figures_of_the_metrics(evaluated: Workspace) -> None:
     text = (evaluated.folder / "models/lenet5.md").read_text()
     _, head, body = text.split("---\n", 2)
     metadata = YAML(typ="safe").load(head)
-    scores, row = evaluated.json("metrics/evaluate/lenet5.json"), evaluated.json("metrics/leaderboard.json")["lenet5"]
+    scores, row = evaluated.json("metrics/evaluate/lenet5-0.json"), evaluated.json("metrics/leaderboard.json")["lenet5"]
     (result,) = metadata["model-index"][0]["results"]
     assert {metric["type"]: metric["value"] for metric in result["metrics"]} == {
         "accuracy": scores["test"]["accuracy"],
@@ -38,12 +36,12 @@ def test_a_card_has_the_figures_of_the_metrics(evaluated: Workspace) -> None:
     }
     assert metadata["license"] == "mit"
     body = body.replace("\N{NARROW NO-BREAK SPACE}", " ")
-    seeds = row["repeats"]["test"]
+    seeds = row["seeds"]["test"]
     for value in (scores["test"]["accuracy"], *scores["test"]["interval"], row["distinct_accuracy"], seeds["mean"]):
         assert f"{value:.2%}".replace("%", " %") in body
     for text in (
         "44,426 trainable parameters",
-        "Under 2 further seeds",
+        "Over 3 seeds, this one among them,",
         "learning rate 0.1, weight decay 0.0002, cosine schedule after a warm-up of 5 % of the steps",
         "augmentation flip true, shift 0, erase 0. Seed 0.",
         "one of ten classes:\n0, 1, 2, 3, 4, 5, 6, 7, 8, 9.",
@@ -57,12 +55,14 @@ def test_a_card_of_other_weights_is_refused(evaluated: Workspace, tmp_path: Path
     """Without scores and a ranking of these very weights there is no card; the message names the stages for both."""
     workspace = evaluated.copy(tmp_path / "project")
     (workspace.folder / "models/lenet5.md").unlink(missing_ok=True)
-    for file, name, other in (("evaluate/lenet5", "training", '"x"'), ("leaderboard", "test_accuracy", "0.01")):
+    for file, name, other in (("evaluate/lenet5-0", "training", '"x"'), ("leaderboard", "test_accuracy", "0.01")):
         path = workspace.folder / f"metrics/{file}.json"
         before = path.read_text()
         path.write_text(re.sub(f'"{name}": .*', f'"{name}": {other},', before))
         output = workspace.run("python", "-m", "tools", "card", "lenet5", fails=True)
-        expected = "metrics has no scores of models/lenet5.safetensors: dvc repro models/dvc.yaml:evaluate@lenet5, then"
+        expected = (
+            "metrics has no scores of models/lenet5-0.safetensors: dvc repro models/dvc.yaml:evaluate@lenet5-0, then"
+        )
         assert output.startswith(f"error: {expected}")
         path.write_text(before)
     assert not (workspace.folder / "models/lenet5.md").exists()
@@ -72,5 +72,5 @@ def test_a_card_needs_weights(tool: Tool, tmp_path: Path, monkeypatch: pytest.Mo
     """Without weights the message says how to get them."""
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
-    expected = "error: models/lenet5.safetensors is not here: dvc repro models/dvc.yaml:train@lenet5 trains it"
+    expected = "error: models/lenet5-0.safetensors is not here: dvc repro models/dvc.yaml:train@lenet5-0 trains it"
     assert tool("card", "lenet5")[2].startswith(expected)

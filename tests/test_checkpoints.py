@@ -14,9 +14,10 @@ import numpy as np
 import pytest
 import torch
 
+from fashion.data.reading import Part
 from fashion.errors import FashionError
-from fashion.running import checkpoints
-from fashion.running.checkpoints import PATIENCE, VARIABLE, Checkpoint, identity, opened, parse
+from fashion.training import checkpoints
+from fashion.training.checkpoints import PATIENCE, VARIABLE, Checkpoint, identity, opened, parse
 from tests.campaigns import kills
 
 ONE, TWO = "1" * 64, "2" * 64
@@ -192,10 +193,11 @@ def test_a_save_that_fails_keeps_the_previous_checkpoint(monkeypatch: pytest.Mon
 
 def test_identity_depends_on_everything(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other settings, another order of them, other data or another processor change it, and equal ones do not."""
-    data, plain = np.arange(10), {"a": 1, "b": 2}
+    images, plain = np.zeros((1, 28, 28), np.uint8), {"a": 1, "b": 2}
+    data, other = ([Part(images, np.array([label]))] for label in (0, 1))
     names = [identity(header, data) for header in (plain, {"a": 1, "b": 3}, {"b": 2, "a": 1})]
-    names.append(identity(plain, data + 1))
-    assert identity(dict(plain), data.copy()) == names[0]
+    names.append(identity(plain, other))
+    assert identity(dict(plain), [Part(images.copy(), np.array([0]))]) == names[0]
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "another"})
     assert len({*names, identity(plain, data)}) == 5
 

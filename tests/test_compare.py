@@ -14,8 +14,8 @@ from fashion.data.reading import idx_bytes
 from fashion.errors import FashionError
 from fashion.files import write_bytes, write_csv, write_json
 from fashion.judging.comparing import doubtful, holm, mcnemar
+from fashion.judging.labels import read_labels
 from fashion.judging.neighbours import COLUMNS, TABLE
-from fashion.using.labels import read_labels
 from tests.conftest import ROOT, Tool
 
 RNG = np.random.default_rng(0)
@@ -35,10 +35,10 @@ def committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
     names = [f"{part}_accuracy" for part in ("train", "validation", "test", "distinct", "clear")]
     sizes = {"parameters": 1, "training_flops": 1, "test_images": 1000, "test_interval": [0.0, 1.0]}
-    empty = {"split": "x", "published": {}, "repeats": {}, "level_with": []}
+    empty = {"split": "x", "published": {}, "seeds": {}, "level_with": []}
     rows = {}
     for key, labels in NETWORKS.items():
-        write_csv(Path(f"metrics/predictions/{key}.csv"), pd.DataFrame({"truth": TRUTH, "prediction": labels}))
+        write_csv(Path(f"metrics/predictions/{key}-0.csv"), pd.DataFrame({"truth": TRUTH, "prediction": labels}))
         rows[key] = {"model": key, **sizes, **empty, **dict.fromkeys(names, accuracy_score(TRUTH, labels))}
     write_json(Path("metrics/leaderboard.json"), rows)
     table = pd.DataFrame(0, index=range(1000), columns=[*COLUMNS])
@@ -173,7 +173,7 @@ def test_text_markdown_and_page_show_the_same(tool: Tool) -> None:
 
 def test_a_network_is_level_with_itself_and_judged_by_others(tool: Tool) -> None:
     """A committed network's own predictions differ from it on no image, and only the five others doubt labels."""
-    found = json.loads(tool("compare", "metrics/predictions/cnn.csv", "--json")[1])
+    found = json.loads(tool("compare", "metrics/predictions/cnn-0.csv", "--json")[1])
     (row,) = [row for row in found["rows"] if row["model"] == "cnn"]
     assert (row["gain"], row["fixed"], row["broken"], row["p"]) == (0, 0, 0, 1)
     clear = ~doubtful(TRUTH, [labels for key, labels in NETWORKS.items() if key != "cnn"])

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from fashion.running.difference import first_difference
+from fashion.code.difference import first_difference
 
 PATHS = ("history", "weights.safetensors", "scores.json", "picture.png")
 LOSS = "step\tloss\n1\t0.5\n2\t0.25\n"

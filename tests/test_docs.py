@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 
 from benchmarks import tables
 from benchmarks.__main__ import app as benchmarks
-from fashion.errors import FashionError
 from fashion.settings.params import Params
+from fashion.showing.markdown import filled
 from stages.__main__ import app as stages
 from tests.conftest import ROOT, Workspace
 from tools.__main__ import app as tools
@@ -47,12 +47,11 @@ def test_the_readme_is_short() -> None:
     assert len(PAGES["README.md"].read_text().splitlines()) < 200
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_generated_tables_are_current(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The tables are those that `python -m benchmarks tables` makes from the committed figures."""
+def test_generated_tables_are_current(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The tables of docs/speed.md are those of the committed figures; .ci/pages checks README's."""
     monkeypatch.chdir(ROOT)
-    text = PAGES[name].read_text()
-    assert tables.filled(text) == text
+    text = PAGES["speed.md"].read_text()
+    assert filled(text, tables.TABLES) == text
 
 
 def test_the_citation_is_of_this_version() -> None:
@@ -70,23 +69,13 @@ def test_every_architecture_is_in_the_readme(params: Params) -> None:
     assert rows == list(params.models)
 
 
-def test_empty_sections_are_filled_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_sections_are_filled_one_by_one() -> None:
     """A section ends at the next end, also while both are empty, and is replaced as a whole when it is not."""
-    monkeypatch.setattr(tables, "TABLES", {"one": lambda: "1", "two": lambda: "2"})
+    made = {"one": lambda: "1", "two": lambda: "2"}
     empty = "a\n<!-- table: one -->\n<!-- end -->\nb\n<!-- table: two -->\n<!-- end -->\n"
     full = "a\n<!-- table: one -->\n1\n<!-- end -->\nb\n<!-- table: two -->\n2\n<!-- end -->\n"
-    assert tables.filled(empty) == full
-    assert tables.filled(full.replace("1", "old\nrows")) == full
-
-
-def test_committed_figures_can_be_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """`show` prints the rows that a page leaves out, and refuses a name that has no table."""
-    monkeypatch.chdir(ROOT)
-    for name in tables.WHOLE:
-        tables.show(name)
-    assert "| JAX with oneDNN, bf16 |" in capsys.readouterr().out
-    with pytest.raises(FashionError, match=r"^epoch has no table: "):
-        tables.show("epoch")
+    assert filled(empty, made) == full
+    assert filled(full.replace("1", "old\nrows"), made) == full
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -117,11 +106,11 @@ def test_the_tree_of_files_is_correct() -> None:
 
 @pytest.fixture(scope="module")
 def project(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A project on `digits` with two architectures and a repeat, lenet5 reported; to be copied, not changed."""
+    """A project on `digits` with two architectures and two seeds, lenet5 reported; to be copied, not changed."""
     workspace = checkout.copy(tmp_path_factory.mktemp("docs") / "project")
     workspace.keep("lenet5", "fcnn")
     workspace.small(epochs=1)
-    workspace.replace("params.yaml", "repeats: {}", "repeats:\n  lenet5-1: {model: lenet5, seed: 1}")
+    workspace.replace("params.yaml", "seeds:\n- 0\n", "seeds:\n- 0\n- 1\n")
     workspace.run("dvc", "repro", "dvc.yaml", "models/dvc.yaml:neighbours")
     workspace.commit("two architectures on digits")
     return workspace
@@ -166,8 +155,8 @@ def test_the_five_changes_work_together(checkout: Workspace, tmp_path: Path) -> 
         row = params["models"]["my_net"]
         row["layers"]["relu1"] = "Hardswish"
         row["train"] = {"epochs": 10, "optimizer": "radam", "learning_rate": 0.01, "augment": {"darken": 0.5}}
-    assert "evaluate@my_net" in workspace.stages("repro", "models/dvc.yaml:evaluate@my_net")
-    assert workspace.json("metrics/evaluate/my_net.json")["test"]["accuracy"] > 0.5
+    assert "evaluate@my_net-0" in workspace.stages("repro", "models/dvc.yaml:evaluate@my_net-0")
+    assert workspace.json("metrics/evaluate/my_net-0.json")["test"]["accuracy"] > 0.5
     workspace.replace("params.yaml", "dataset: digits", "dataset: shapes")
     workspace.run(sys.executable, "-m", "stages", "check")
-    assert '"dataset": "shapes"' in (workspace.folder / "data/inputs/train/my_net.json").read_text()
+    assert '"dataset": "shapes"' in (workspace.folder / "data/inputs/train/my_net-0.json").read_text()

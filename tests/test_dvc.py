@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from fashion.judging.comparing import LEVEL, holm, mcnemar
 from fashion.showing.pages import percent
-from tests.conftest import ROOT, Workspace
+from tests.conftest import ROOT, SEEDS, Workspace
 
 pytestmark = pytest.mark.dvc
 
 KEYS = ("lenet5", "fcnn", "cnn")
 # A training that prints this has saved a checkpoint: the first epoch's state is saved before the second one's line.
 BEGUN = r"epoch +2/|resumes"
-TRAININGS = {f"train@{key}" for key in KEYS}
+TRAININGS = {f"train@{key}-0" for key in KEYS}
 BOARD, RESULTS = "models/dvc.yaml:leaderboard", "models/dvc.yaml:results"
 
 
@@ -33,7 +33,7 @@ def finished(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> W
     """A copy with lenet5 reported, and fcnn and cnn evaluated, after one epoch each; to be copied, not changed."""
     workspace = checkout.copy(tmp_path_factory.mktemp("finished") / "project")
     workspace.small(epochs=1)
-    workspace.run("dvc", "repro", "dvc.yaml", *(f"models/dvc.yaml:evaluate@{key}" for key in KEYS))
+    workspace.run("dvc", "repro", "dvc.yaml", *(f"models/dvc.yaml:evaluate@{key}-0" for key in KEYS))
     workspace.commit("three architectures on digits")
     return workspace
 
@@ -48,15 +48,14 @@ def workspace(finished: Workspace, tmp_path: Path) -> Workspace:
 def ranked(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The same with two more seeds of lenet5, the leaderboard and the page of results; to be copied, not changed."""
     workspace = finished.copy(tmp_path_factory.mktemp("ranked") / "project")
-    rows = "".join(f"  lenet5-{seed}: {{model: lenet5, seed: {seed}}}\n" for seed in (1, 2))
-    workspace.replace("params.yaml", "repeats: {}\n", f"repeats:\n{rows}")
+    workspace.replace("params.yaml", "seeds:\n- 0\n", SEEDS)
     workspace.run("git", "rm", "--quiet", "metrics/ablation/*.json")
     # Scores on Fashion-MNIST, which the tables would leave out.
     for file in workspace.folder.glob("metrics/evaluate/*.json"):
-        if file.stem not in KEYS:
+        if file.stem not in {f"{key}-0" for key in KEYS}:
             file.unlink()
-    repeats = [f"models/dvc.yaml:evaluate_repeat@lenet5-{seed}" for seed in (1, 2)]
-    workspace.run("dvc", "repro", "models/dvc.yaml:neighbours", *repeats)
+    others = [f"models/dvc.yaml:evaluate@lenet5-{seed}" for seed in (1, 2)]
+    workspace.run("dvc", "repro", "models/dvc.yaml:neighbours", *others)
     workspace.run("dvc", "repro", "--single-item", BOARD, RESULTS)
     workspace.commit("two more seeds")
     return workspace
@@ -70,7 +69,7 @@ def repeated(ranked: Workspace, tmp_path: Path) -> Workspace:
 
 def predictions(workspace: Workspace, key: str) -> NDArray[np.int64]:
     """The true and the predicted label of each test image."""
-    return np.loadtxt(workspace.folder / f"metrics/predictions/{key}.csv", np.int64, delimiter=",", skiprows=1)
+    return np.loadtxt(workspace.folder / f"metrics/predictions/{key}-0.csv", np.int64, delimiter=",", skiprows=1)
 
 
 def test_a_forced_training_gives_the_same_bytes(workspace: Workspace) -> None:
@@ -90,7 +89,7 @@ def alexnet(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tu
 def test_an_experiment_trains_only_the_other_model(alexnet: tuple[Workspace, list[str]]) -> None:
     """`exp run -S model=alexnet` trains, evaluates and reports AlexNet, and changes one line for each setting."""
     workspace, ran = alexnet
-    assert ran == ["check", "evaluate@alexnet", "report", "train@alexnet"]
+    assert ran == ["check", "evaluate@alexnet-0", "report", "train@alexnet-0"]
     assert workspace.run("git", "diff", "--numstat", "params.yaml").split() == ["2", "2", "params.yaml"]
 
 
@@ -138,7 +137,7 @@ def test_a_temporary_run_works_outside_the_workspace(workspace: Workspace) -> No
     """`exp run --temp` reports its model as an experiment and leaves the workspace unchanged."""
     ran = workspace.stages("exp", "run", "--temp", "--name", "temporary", "-S", "model=fcnn")
     assert "report" in ran
-    assert "train@fcnn" not in ran
+    assert "train@fcnn-0" not in ran
     assert workspace.run("git", "status", "--porcelain") == ""
     workspace.run("dvc", "exp", "branch", "temporary", "kept")
     assert json.loads(workspace.run("git", "show", "kept:metrics/report.json"))["model"] == "fcnn"
@@ -157,20 +156,19 @@ MY_NET = """
         ("params.yaml", "# The whole pipeline's settings", "# All settings", set()),
         ("params.yaml", "  device: auto", "  device: cpu", set()),
         ("params.yaml", "\nsplits:\n", "\nsplits:\n  tenth: {train: 50000, validation: 6000, seed: 1}\n", set()),
-        ("params.yaml", "\nmodels:\n", f"\nmodels:\n{MY_NET}", {"split", "train@my_net"}),
+        ("params.yaml", "\nmodels:\n", f"\nmodels:\n{MY_NET}", {"split", "train@my_net-0"}),
         ("params.yaml", "test_accuracy: 0.883", "test_accuracy: 0.884", {"report"}),
-        ("params.yaml", "repeats: {}", "repeats:\n  lenet5-1: {model: lenet5, seed: 1}", {"repeat@lenet5-1"}),
+        ("params.yaml", "seeds:\n- 0\n", "seeds:\n- 0\n- 1\n", {"train@lenet5-1"}),
         (
             "params.yaml",
             "flatten: Flatten\n      dense1: {Linear: {out_features: 512}}",
             "flatten: Flatten\n      dense1: {Linear: {out_features: 500}}",
-            {"train@fcnn"},
+            {"train@fcnn-0"},
         ),
-        ("params.yaml", "label_smoothing: 0.0", "label_smoothing: 0.2", {"train@cnn", "train@lenet5", "report"}),
+        ("params.yaml", "label_smoothing: 0.0", "label_smoothing: 0.2", {"train@cnn-0", "train@lenet5-0", "report"}),
         ("params.yaml", "  batch_size: 128", "  batch_size: 64", {*TRAININGS, "report"}),
         ("fashion/training/engine.py", '"""The training engine', '"""The engine of training', set()),
         ("fashion/networks/layers.py", "# As in torch.nn.Conv2d", "# Like in torch.nn.Conv2d", set()),
-        ("fashion/running/progress.py", "format_interval(left)} left", "format_interval(left)} to go", set()),
         ("fashion/showing/charts.py", "fontsize=8", "fontsize=9", {"report", "samples"}),
         ("fashion/networks/layers.py", "1.7159", "1.716", {*TRAININGS, "report"}),
     ],
@@ -184,16 +182,10 @@ def test_a_change_runs_only_what_it_affects(
     # A dry run would not write the files that later stages read.
     ran = workspace.stages("repro", "split")
     assert "check" in ran
-    trained = [f"models/dvc.yaml:{name}" for name in ("evaluate@cnn", "evaluate@fcnn", "evaluate@lenet5")]
-    trained += [f"models/dvc.yaml:{name}" for name in stages if re.search("my_net|repeat", name)]
+    trained = [f"models/dvc.yaml:{name}" for name in ("evaluate@cnn-0", "evaluate@fcnn-0", "evaluate@lenet5-0")]
+    trained += [f"models/dvc.yaml:{name}" for name in stages if re.search("my_net|-1", name)]
     ran += workspace.stages("repro", "--dry", "dvc.yaml", *trained)
     assert {stage for stage in ran if not stage.startswith("evaluate")} == stages | {"check"}
-
-
-def test_a_changed_chart_is_drawn_without_training(workspace: Workspace) -> None:
-    """After a change to the charts, only check and the stages of `dvc repro` that draw them run."""
-    workspace.replace("fashion/showing/charts.py", "fontsize=8", "fontsize=9")
-    assert workspace.stages("repro") == ["check", "report", "samples"]
 
 
 def test_a_new_order_of_layers_retrains(workspace: Workspace) -> None:
@@ -203,7 +195,7 @@ def test_a_new_order_of_layers_retrains(workspace: Workspace) -> None:
         "      relu1: ReLU\n      dropout1: {Dropout: {p: 0.2}}\n",
         "      dropout1: {Dropout: {p: 0.2}}\n      relu1: ReLU\n",
     )
-    assert "train@fcnn" in workspace.stages("repro", "models/dvc.yaml:train@fcnn")
+    assert "train@fcnn-0" in workspace.stages("repro", "models/dvc.yaml:train@fcnn-0")
     assert workspace.stages("repro") == []
 
 
@@ -238,29 +230,28 @@ def test_a_wrong_model_name_is_reported_and_undone(workspace: Workspace) -> None
 
 
 def test_one_more_seed_is_one_more_training(repeated: Workspace) -> None:
-    """One more repeat trains once, one less trains nothing, and a clone without a cache has nothing to run."""
+    """One more seed trains once, one less trains nothing, and a clone without a cache has nothing to run."""
     workspace = repeated
     assert workspace.run("git", "status", "--porcelain") == ""
-    two = "  lenet5-2: {model: lenet5, seed: 2}\n"
-    targets = [f"models/dvc.yaml:evaluate_repeat@lenet5-{seed}" for seed in (1, 2)]
-    workspace.replace("params.yaml", two, two + "  lenet5-3: {model: lenet5, seed: 3}\n")
-    ran = workspace.stages("repro", *targets, "models/dvc.yaml:evaluate_repeat@lenet5-3")
-    assert ran == ["check", "evaluate_repeat@lenet5-3", "repeat@lenet5-3"]
+    targets = [f"models/dvc.yaml:evaluate@lenet5-{seed}" for seed in (1, 2)]
+    workspace.replace("params.yaml", SEEDS, SEEDS + "- 3\n")
+    ran = workspace.stages("repro", *targets, "models/dvc.yaml:evaluate@lenet5-3")
+    assert ran == ["check", "evaluate@lenet5-3", "train@lenet5-3"]
     workspace.run("git", "checkout", "--quiet", "params.yaml")
     assert workspace.stages("repro", *targets) == []
     clone = workspace.clone(workspace.folder.parent / "clone")
     assert clone.stages("repro", "--dry", "--allow-missing", *targets) == []
-    seeds = [workspace.json(f"metrics/evaluate/{name}.json")["seed"] for name in ("lenet5", "lenet5-1", "lenet5-2")]
+    seeds = [workspace.json(f"metrics/evaluate/{name}.json")["seed"] for name in ("lenet5-0", "lenet5-1", "lenet5-2")]
     assert seeds == [0, 1, 2]
 
 
 def test_the_leaderboard_ranks_what_is_evaluated(repeated: Workspace) -> None:
-    """The leaderboard has the evaluated figures, the mean of the repeats, and the ties that McNemar's test finds."""
+    """The leaderboard has the evaluated figures, the mean of the seeds, and the ties that McNemar's test finds."""
     board = repeated.json("metrics/leaderboard.json")
     assert set(board) == {"lenet5", "fcnn", "cnn"}
-    tests = [repeated.json(f"metrics/evaluate/lenet5-{seed}.json")["test"]["accuracy"] for seed in (1, 2)]
-    assert board["lenet5"]["repeats"]["test"] == {
-        "seeds": 2,
+    tests = [repeated.json(f"metrics/evaluate/lenet5-{seed}.json")["test"]["accuracy"] for seed in range(3)]
+    assert board["lenet5"]["seeds"]["test"] == {
+        "seeds": 3,
         "mean": pytest.approx(np.mean(tests), abs=1e-6),
         "deviation": pytest.approx(np.std(tests, ddof=1), abs=1e-6),
         "p": None,
@@ -272,7 +263,7 @@ def test_the_leaderboard_ranks_what_is_evaluated(repeated: Workspace) -> None:
     found = {(one, other) for one, row in board.items() for other in row["level_with"] if one < other}
     assert found == set(level)
     assert board["lenet5"]["published"] == {}  # published numbers are for Fashion-MNIST
-    assert board["fcnn"]["test_accuracy"] == repeated.json("metrics/evaluate/fcnn.json")["test"]["accuracy"]
+    assert board["fcnn"]["test_accuracy"] == repeated.json("metrics/evaluate/fcnn-0.json")["test"]["accuracy"]
     with (repeated.folder / "metrics/leaderboard.csv").open() as file:
         ranks = [float(row["test_accuracy"]) for row in csv.DictReader(file)]
     assert ranks == sorted(ranks, reverse=True)
@@ -283,7 +274,7 @@ def test_the_results_count_what_all_networks_miss(repeated: Workspace) -> None:
     page = (repeated.folder / "docs/results.md").read_text()
     missed = np.all([table[:, 0] != table[:, 1] for table in (predictions(repeated, key) for key in KEYS)], axis=0)
     assert f"- {missed.sum()} of {len(missed)} test images are misclassified by all of them" in page
-    accuracy = repeated.json("metrics/evaluate/fcnn.json")["test"]["accuracy"]
+    accuracy = repeated.json("metrics/evaluate/fcnn-0.json")["test"]["accuracy"]
     assert f"| `fcnn` | test | none | {percent(accuracy)} |" in page
     assert "Left out" not in page
 
@@ -299,13 +290,13 @@ def test_scores_of_other_settings_are_left_out(repeated: Workspace) -> None:
     )
     workspace.stages("repro", "check")
     output = workspace.run("dvc", "repro", "--single-item", BOARD, RESULTS)
-    note = "their settings or code have changed since they were trained: fcnn, lenet5, lenet5-1, lenet5-2."
+    note = "their settings or code have changed since they were trained: fcnn-0, lenet5-0, lenet5-1, lenet5-2."
     assert note in output
     assert note in (workspace.folder / "plots/leaderboard.html").read_text()
     assert note in (workspace.folder / "docs/results.md").read_text()
     assert set(workspace.json("metrics/leaderboard.json")) == {"cnn"}
     report = workspace.run(sys.executable, "-m", "stages", "report", fails=True)
-    assert report == "error: lenet5 is not evaluated with the current settings and code: run dvc repro.\n"
+    assert report == "error: lenet5-0 is not evaluated with the current settings and code: run dvc repro.\n"
 
 
 @pytest.fixture
@@ -320,16 +311,16 @@ def long(workspace: Workspace) -> Workspace:
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT], ids=lambda sent: str(sent.name))
 def test_an_interrupted_training_resumes(long: Workspace, sent: signal.Signals) -> None:
     """Ctrl-C and SIGTERM end a training with one sentence, and the same command resumes it."""
-    command = [sys.executable, "-m", "stages", "train", "lenet5"]
+    command = [sys.executable, "-m", "stages", "train", "lenet5-0"]
     process = long.running(*command, until=BEGUN)
     process.send_signal(sent)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 1
     assert re.fullmatch(
-        r"error: lenet5: interrupted in epoch \d+; the same command resumes the training\.", output.splitlines()[-1]
+        r"error: lenet5-0: interrupted in epoch \d+; the same command resumes the training\.", output.splitlines()[-1]
     )
     assert "Traceback" not in output
-    assert "lenet5: resumes after epoch" in long.run(*command)
+    assert "lenet5-0: resumes after epoch" in long.run(*command)
 
 
 # A shell between dvc and its stages keeps running (dash, Debian's sh) or is replaced by the command (bash).
@@ -358,7 +349,7 @@ def test_a_killed_run_resumes(
         training.wait(timeout=60)
 
     output = long.run("dvc", *command)
-    assert "lenet5: resumes after epoch" in output
+    assert "lenet5-0: resumes after epoch" in output
     if "--temp" in command:
         name = re.search(r"Ran experiment\(s\): (\S+)", output)
         assert name, output

@@ -14,18 +14,18 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fashion.cli import lifetime
+from fashion.environment import KERNELS, MEMORY
 from fashion.errors import FashionError
-from fashion.running import lifetime
-from fashion.running.commands import environment, output
-from fashion.running.environment import MEMORY
-from fashion.running.locks import losses
-from fashion.settings.kernels import VARIABLES
+from fashion.repository.commands import environment, output
+from fashion.repository.locks import losses
 from tests.conftest import ROOT, Workspace
 
 GLIBC = platform.libc_ver()[0] == "glibc"
 CODE = """
 import json, os, sys
-from fashion.running.environment import prepare
+from fashion.cli import lifetime
+from fashion.environment import prepare
 prepare(sys.argv[1])
 names = ("MALLOC_", "ONEDNN_", "MKL_")
 print(json.dumps([sys.argv[1:], {name: value for name, value in os.environ.items() if name.startswith(names)}]))
@@ -51,7 +51,7 @@ def prepared(kernels: str, **variables: str) -> tuple[list[str], dict[str, str]]
 @pytest.mark.parametrize("kernels", ["portable", "fastest"])
 def test_memory_and_kernels_are_set(kernels: str) -> None:
     """On glibc the process restarts with the same arguments and memory kept; kernels are set on every system."""
-    settings = (MEMORY if GLIBC else {}) | VARIABLES[kernels]  # type: ignore[index] # both are kernels
+    settings = (MEMORY if GLIBC else {}) | KERNELS[kernels]  # type: ignore[index] # both are kernels
     assert prepared(kernels) == ([kernels, "a b"], settings)
 
 
@@ -65,21 +65,6 @@ def test_kernels_of_the_user_are_replaced() -> None:
     """`portable` sets the portable kernels, whatever the caller's environment contains."""
     _, settings = prepared("portable", ONEDNN_MAX_CPU_ISA="DEFAULT")
     assert settings["ONEDNN_MAX_CPU_ISA"] == "AVX512_CORE_BF16"
-
-
-def test_code_of_another_folder_is_refused(checkout: Workspace) -> None:
-    """`fashion`, and with PYTHONSAFEPATH stages and tools, would run the installed code instead: they refuse."""
-    safe = {"PYTHONSAFEPATH": "1"}
-    stage, tool = ((sys.executable, "-m", "stages", "check"), (sys.executable, "-m", "tools", "models"))
-    both = (str(Path(sys.executable).parent / "fashion"), "check")
-    for command, added in ((stage, safe), (tool, safe), (both, {})):
-        variables = checkout.environment | added
-        done = subprocess.run(command, cwd=checkout.folder, env=variables, check=False, capture_output=True, text=True)
-        assert (done.returncode, done.stdout) == (1, "")
-        assert done.stderr == (
-            f"error: Python runs the code in {ROOT} and not that in this folder: use python -m stages or "
-            "python -m tools, without PYTHONSAFEPATH.\n"
-        )
 
 
 def test_dvc_finds_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,7 +113,7 @@ def test_closed_streams_become_the_null_device() -> None:
     """With closed streams, what is printed is dropped, and a file that is opened gets none of their numbers."""
     code = (
         "import os, sys\n"
-        "from fashion.running.advice import explained\n"
+        "from fashion.cli.advice import explained\n"
         "with explained():\n"
         "    print('seen by nobody', file=sys.stderr, flush=True)\n"
         "    sys.exit(int(os.open(os.devnull, os.O_RDONLY) < 3))\n"
@@ -141,9 +126,11 @@ def test_closed_streams_become_the_null_device() -> None:
 def test_an_interruption_before_the_command_is_one_sentence(sent: signal.Signals) -> None:
     """A signal that comes before the command line is read ends the process with one sentence and an exit code."""
     code = (
-        "import os\n"
-        "from fashion.running.advice import explained\n"
-        "from fashion.running.lifetime import end_when_asked\n"
+        "import os, signal\n"
+        "from fashion.cli.advice import explained\n"
+        "from fashion.cli.lifetime import end_when_asked\n"
+        # Background jobs of a shell ignore Ctrl-C.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "with explained():\n"
         "    end_when_asked()\n"
         f"    os.kill(os.getpid(), {sent.value})\n"

@@ -17,12 +17,12 @@ from torch import Tensor
 from fashion.data.fetching import fetch
 from fashion.data.reading import Part, read_part
 from fashion.networks.building import build
+from fashion.networks.hardware import choose
 from fashion.settings.description import Augment, Numerics, Train
 from fashion.settings.params import Params
 from fashion.training import lanes
 from fashion.training.engine import Run, begin, train
 from fashion.training.graphs import FIRST, Replay
-from fashion.training.hardware import choose
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA GPU")
 

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
+from fashion.cli.advice import explained
 from fashion.errors import FashionError
 from fashion.networks.building import build
-from fashion.running.advice import explained
+from fashion.networks.hardware import Hardware, choose, place
 from fashion.settings.description import Numerics
 from fashion.settings.params import Params
-from fashion.training.hardware import Hardware, choose, place
 
 PLAIN = Numerics(precision="fp32", compile=False, channels_last=True, deterministic=True, lanes=2, kernels="portable")
 
@@ -81,7 +81,7 @@ def test_expected_errors_are_one_sentence(action: Callable[[], object], expected
 @pytest.mark.slow
 def test_a_missing_compiler_is_reported() -> None:
     """If torch.compile finds no compiler, the message names the setting that enables it."""
-    code = "import torch; from fashion.running.advice import explained; network = torch.nn.Sequential(torch.nn.ReLU())"
+    code = "import torch; from fashion.cli.advice import explained; network = torch.nn.Sequential(torch.nn.ReLU())"
     code += "\nnetwork.compile()\nwith explained(): network(torch.ones(1, 2))"
     environment = os.environ | {"CXX": "nowhere"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, check=False, capture_output=True, text=True)

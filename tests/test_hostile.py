@@ -17,6 +17,7 @@ from PIL import Image
 from pydantic import ValidationError
 from safetensors.torch import save
 
+from fashion.cli.advice import in_row, sentence
 from fashion.data.reading import Part, read_idx, read_split
 from fashion.errors import FashionError
 from fashion.files import read_csv, read_json
@@ -25,10 +26,9 @@ from fashion.judging.summaries import Ranked
 from fashion.networks import weights
 from fashion.networks.building import build
 from fashion.networks.weights import load
-from fashion.running import checkpoints
-from fashion.running.advice import in_row, sentence
 from fashion.settings.description import Description, Layers
 from fashion.settings.params import Params
+from fashion.training import checkpoints
 from fashion.using import pictures
 from fashion.using.loading import fill
 from tests.conftest import ROOT
@@ -114,12 +114,12 @@ READERS: dict[str, tuple[bytes, Callable[[Path], object]]] = {
     "foreign weights": (WEIGHTS, lambda path: fill(build(LAYERS), path, SMALL)),
     "plain weights": (save(STATE), lambda path: fill(build(LAYERS), path, SMALL)),
     "description": (SMALL.text.encode(), Description.read),
-    "scores": ((ROOT / "metrics/evaluate/lenet5.json").read_bytes(), lambda path: read_json(path, Scores)),
+    "scores": ((ROOT / "metrics/evaluate/lenet5-0.json").read_bytes(), lambda path: read_json(path, Scores)),
     "leaderboard": (
         json.dumps(dict([*json.loads((ROOT / "metrics/leaderboard.json").read_text()).items()][:1])).encode(),
         lambda path: read_json(path, dict[str, Ranked]),
     ),
-    "history": ((ROOT / "metrics/history/lenet5.csv").read_bytes(), lambda path: read_csv(path, HISTORY)),
+    "history": ((ROOT / "metrics/history/lenet5-0.csv").read_bytes(), lambda path: read_csv(path, HISTORY)),
     # The checksum is also of the folder's name.
     "checkpoint": (
         b"saved" + sha256(f"{FOLDER}saved".encode()).digest(),

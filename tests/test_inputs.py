@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
+from fashion.code.fingerprint import closure, stripped
 from fashion.errors import FashionError
-from fashion.running.inputs import unchanged
-from fashion.settings.fingerprint import LEFT_OUT, closure, stripped
+from fashion.settings.description import unchanged
 from fashion.settings.params import Params
 from tests.conftest import ROOT, Workspace
 
@@ -36,8 +36,6 @@ class Thing:
         # Twice.
         return f"{x} # {x * 2}"
 '''
-# The last two of lenet5's layers in another order.
-SWAPPED = "      logits: {Linear: {out_features: 10}}\n      tanh4: Tanh\n"
 # Appends every file that a stage opens for reading, with the stage's name, to the file that OPENED names.
 HOOK = """\
 import os, sys
@@ -57,14 +55,17 @@ if stage := os.environ.get("DVC_STAGE"):
 def test_a_description_may_not_change_while_it_is_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A training whose description has changed at its end fails; one whose description was written again does not."""
     monkeypatch.chdir(tmp_path)
-    file = Path("data/inputs/train/cnn.json")
+    file = Path("data/inputs/train/cnn-0.json")
     file.parent.mkdir(parents=True)
     shutil.copy(ROOT / "params.yaml", tmp_path)
     description = Params.load().describe("cnn")
     file.write_text(description.text)
-    with unchanged("cnn"):
+    with unchanged("cnn-0"):
         file.write_text(description.text)
-    with pytest.raises(FashionError, match=r"^settings or code of cnn changed while it trained: "), unchanged("cnn"):
+    with (
+        pytest.raises(FashionError, match=r"^settings or code of cnn-0 changed while it trained: "),
+        unchanged("cnn-0"),
+    ):
         file.write_text(description.model_copy(update={"seed": description.seed + 1}).text)
 
 
@@ -117,7 +118,7 @@ def test_stripping_keeps_the_code() -> None:
 
 
 def test_a_fingerprint_covers_all_imports() -> None:
-    """Training depends on layers and engine, but not on charts or on code that only runs or resumes it."""
+    """Training depends on layers and engine, but not on charts, scores or the settings of other stages."""
     files = {str(file.relative_to(ROOT)) for file in closure(ROOT / "stages/train.py")}
     assert {
         "stages/train.py",
@@ -125,16 +126,16 @@ def test_a_fingerprint_covers_all_imports() -> None:
         "fashion/networks/layers.py",
         "fashion/data/reading.py",
     } <= files
-    assert not {file for file in files if re.search("charts|params|running|scores|evaluate", file)}
+    assert not {file for file in files if re.search("charts|scores|evaluate|repository|cli", file)}
 
 
 @pytest.fixture(scope="module")
 def opened(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, dict[str, set[str]]]:
-    """The pipeline after a run on `digits` with one architecture and a repeat, and the files that Python opened."""
+    """The pipeline after a run on `digits` with one architecture and two seeds, and the files that Python opened."""
     workspace = checkout.copy(tmp_path_factory.mktemp("opened") / "project")
     workspace.keep("lenet5")
     workspace.small(epochs=1)
-    workspace.replace("params.yaml", "repeats: {}", "repeats:\n  lenet5-1: {model: lenet5, seed: 1}")
+    workspace.replace("params.yaml", "seeds:\n- 0\n", "seeds:\n- 0\n- 1\n")
     folder = tmp_path_factory.mktemp("hook")
     (folder / "sitecustomize.py").write_text(HOOK)
     workspace.run("env", f"PYTHONPATH={folder}", f"OPENED={folder}/opened", "dvc", "repro", "--all-pipelines")
@@ -166,23 +167,22 @@ def test_a_stage_opens_what_it_depends_on(
     workspace, found = opened
     locks = [YAML(typ="safe").load(workspace.folder / lock)["stages"] for lock in ("dvc.lock", "models/dvc.lock")]
     stages = {name: row for lock in locks for name, row in lock.items()}
-    assert found.keys() == stages.keys() >= {"train@lenet5", "repeat@lenet5-1", "leaderboard", "results"}
+    assert found.keys() == stages.keys() >= {"train@lenet5-0", "train@lenet5-1", "leaderboard", "results"}
     unknown = {}
     for name, row in stages.items():
         known = [entry["path"] for kind in ("deps", "outs") for entry in row.get(kind, [])]
         # Locks are compared with the last commit's, for a warning.
         known += ["dvc.lock", "models/dvc.lock"]
-        # It also says where to compute, which is no input; a training compares its description with settings and code.
-        known += ["params.yaml"] if "params" in row or re.search("train|repeat|evaluate", name) else []
-        known += ["code.json"] if re.search("train|repeat", name) else []
+        # It also says where to compute, which is no input.
+        known += ["params.yaml"] if "params" in row or re.search("train|evaluate", name) else []
+        # The stage writes its table.
+        known += ["README.md"] if name == "results" else []
         covered = closure(ROOT / f"stages/{row['cmd'].split()[3]}.py") | command_line
         # Hidden files are Git's and DVC's own, which dvclive reads, and checkpoints.
         files = {path for path in found[name] if not path.startswith(".")}
         files -= {path for path in files if any(Path(path).is_relative_to(one) for one in known)}
         sources = {path: source(path) for path in files}
-        unknown[name] = {
-            path for path, file in sources.items() if file not in covered and ROOT / LEFT_OUT not in file.parents
-        }
+        unknown[name] = {path for path, file in sources.items() if file not in covered}
     assert unknown == {name: set() for name in stages}
 
 
@@ -192,27 +192,7 @@ def source(path: str) -> Path:
 
 
 @pytest.mark.dvc
-@pytest.mark.parametrize(
-    ("file", "old", "new"),
-    [
-        ("params.yaml", "seed: 0\n\n", "seed: 7\n\n"),
-        ("params.yaml", "      tanh4: Tanh\n      logits: {Linear: {out_features: 10}}\n", SWAPPED),
-        ("fashion/training/recipe.py", "momentum=0.9", "momentum=0.8"),
-    ],
-)
-def test_a_training_with_changed_settings_or_code_is_refused(
-    opened: tuple[Workspace, dict[str, set[str]]], tmp_path: Path, file: str, old: str, new: str
-) -> None:
-    """If settings or code are edited after `check` has described a training, the training is refused."""
-    workspace = opened[0].copy(tmp_path / "project")
-    workspace.replace(file, old, new)
-    output = workspace.run(sys.executable, "-m", "stages", "train", "lenet5", fails=True)
-    expected = "data/inputs/train/lenet5.json is out of date: run dvc repro check first."
-    assert output == f"error: {expected}\n"
-
-
-@pytest.mark.dvc
 def test_an_unknown_training_is_refused(opened: tuple[Workspace, dict[str, set[str]]]) -> None:
-    """A name that is neither an architecture's nor a repeat's is refused with the closest name."""
-    output = opened[0].run(sys.executable, "-m", "stages", "train", "lenet", fails=True)
-    assert output == "error: no architecture of params.yaml is called 'lenet': did you mean lenet5?\n"
+    """A name that is no training's is refused with the closest name."""
+    output = opened[0].run(sys.executable, "-m", "stages", "train", "lenet5", fails=True)
+    assert output == "error: no training is called 'lenet5': did you mean lenet5-1?\n"

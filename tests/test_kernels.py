@@ -14,7 +14,7 @@ from tests.conftest import ROOT
 # With the kernels of params.yaml.
 CODE = """
 from fashion.settings.params import Params
-from fashion.running.environment import prepare
+from fashion.environment import prepare
 params = Params.load()
 prepare(params.gpu.kernels)
 

@@ -8,9 +8,9 @@ import pytest
 
 from fashion.files import read_json, write_csv, write_json
 from fashion.judging.neighbours import COLUMNS, NEAR, TABLE
+from fashion.judging.ranking import cleaned, over_seeds
 from fashion.judging.summaries import Seeds
 from fashion.settings.params import Params
-from stages.leaderboard import _clean, _seeds
 
 TRUTH = np.arange(20) % 10
 # fcnn_published has the layers of fcnn.
@@ -39,7 +39,7 @@ def test_images_that_do_not_count_are_left_out(params: Params, tmp_path: Path, m
         wrong = [10] if key == "wide_dense" else [10, 11]
         labels[wrong] = (TRUTH[wrong] + 1) % 10
     predicted["lenet5"][0] = 9
-    found = _clean(params, VALIDATION, TRUTH, predicted)
+    found = cleaned(params, VALIDATION, TRUTH, predicted)
     assert {key: (row["distinct_accuracy"], row["clear_accuracy"]) for key, row in found.items()} == {
         "lenet5": (13 / 15, 17 / 19),
         **dict.fromkeys(("fcnn", "fcnn_published", "cnn", "convnet", "alexnet"), (13 / 15, 18 / 19)),
@@ -49,7 +49,7 @@ def test_images_that_do_not_count_are_left_out(params: Params, tmp_path: Path, m
 
 def test_all_pages_show_the_same_mean(tmp_path: Path) -> None:
     """Mean and deviation have six places on the page, as in its file; otherwise 92.775 % is rounded up there alone."""
-    summary = _seeds(pd.Series([0.929, 0.9265]), None)
+    summary = over_seeds([0.929, 0.9265], None)
     write_json(tmp_path / "seeds.json", summary)
     assert read_json(tmp_path / "seeds.json", Seeds) == summary
     assert (summary["mean"], summary["deviation"]) == (0.92775, 0.001768)

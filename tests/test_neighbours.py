@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 import torch
 
+from fashion.data.nearest import nearest, views
 from fashion.data.reading import Part
 from fashion.errors import FashionError
 from fashion.files import write_csv
-from fashion.judging.neighbours import COLUMNS, NEAR, TABLE, nearest, read_near, views
+from fashion.judging.neighbours import COLUMNS, NEAR, TABLE, read_near
 from stages import neighbours as stage
 
 RNG = np.random.default_rng(0)

@@ -39,7 +39,7 @@ KEYS = list(Params.load(ROOT / "params.yaml").models)
 @pytest.mark.parametrize("key", KEYS)
 def test_parameters_never_change(params: Params, key: str) -> None:
     """Each architecture has the committed number of parameters, without and with batch norm's statistics."""
-    scores = json.loads((ROOT / f"metrics/evaluate/{key}.json").read_text())
+    scores = json.loads((ROOT / f"metrics/evaluate/{key}-0.json").read_text())
     assert count(build(params.models[key].layers)) == (scores["parameters"], scores["total_parameters"])
 
 

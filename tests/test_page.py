@@ -43,7 +43,7 @@ def row(key: str, accuracy: float, **published: float) -> dict[str, Any]:
         "level_with": ["b", "c"] if published else [],
         "distinct_accuracy": accuracy - 0.01,
         "clear_accuracy": accuracy + 0.01,
-        "repeats": {"validation": seeds, "test": seeds | {"p": 0.2}} if published else {},
+        "seeds": {"validation": seeds, "test": seeds | {"p": 0.2}} if published else {},
     }
 
 
@@ -83,10 +83,10 @@ def test_results_are_shown_next_to_published_ones() -> None:
     missed = {"images": 10_000, "missed": 9, "unanimous": 8, "expected": 0.5, "vote": 0.94, "kinds": kinds}
     content: dict[str, Any] = {"overlap": 0, "best": list(rows), "missed": missed, "picture": "missed.png"}
     content |= {"published": [key for key in rows if key != "champion_small"], "left_out": "Left out: alexnet."}
-    content |= {"splits": {"half": Split(train=30_000, validation=5_000, seed=0)}, "seed": 3}
+    content |= {"splits": {"half": Split(train=30_000, validation=5_000, seed=0)}, "seeds": [3]}
     content |= {"trainings": 2, "flops": 2 * 10**15}
     content |= {"neighbours": neighbours, "near": 18.0, "judges": 5, "level": 0.05}
-    content |= {"classes": [("5 epochs", "champion_small")], "mirrored": {"champion_small": 0.953}}
+    content |= {"budgets": [("5 epochs", "champion_small")], "mirrored": {"champion_small": 0.953}}
     content |= {"epochs": {"cnn": 3, "champion_small": 100}}
     ablations = [{"model": key, "epochs": 3, "seeds": 2, "rows": found} for key in ("cnn", "champion_small")]
     page = render("results.md", dataset="fashion_mnist", rows=rows, ablations=ablations, **content)

@@ -9,8 +9,8 @@ import pytest
 from dvc.utils.serialize import modify_yaml
 from pydantic import ValidationError
 
+from fashion.cli.advice import sentence
 from fashion.errors import FashionError
-from fashion.running.advice import sentence
 from fashion.settings.params import Params
 from stages.check import check
 from tests.conftest import ROOT
@@ -21,10 +21,10 @@ TEXT = (ROOT / "params.yaml").read_text()
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
-        ("seed: 0", "sed: 0", "sed is not a setting: did you mean seed?"),
-        ("seed: 0\n\ndata", "\ndata", "seed is missing."),
-        ("seed: 0", "seed: zero", "seed is 'zero': it must be a valid integer."),
-        ("seed: 0", "seed: true", "seed is True: it must be a valid integer."),
+        ("seeds:", "sed:", "sed is not a setting: did you mean seeds?"),
+        ("seeds:\n- 0\n- 1\n- 2\n", "", "seeds is missing."),
+        ("- 0\n", "- zero\n", "seeds.0 is 'zero': it must be a valid integer."),
+        ("- 0\n", "- true\n", "seeds.0 is True: it must be a valid integer."),
         ("model: lenet5", "model: lenet", "model names 'lenet', which does not exist: did you mean lenet5?"),
         (
             "dataset: fashion_mnist",
@@ -36,13 +36,13 @@ TEXT = (ROOT / "params.yaml").read_text()
         ("optimizer: sgd", "optimizer: sgdd", "train.optimizer is 'sgdd': did you mean sgd?"),
         ("learning_rate: 0.05\n", "learning_rate: .inf\n", "train.learning_rate is inf: it must be a finite number."),
         ("  device: auto", "  device: gpu", "'gpu': it must be auto, cpu, mps, cuda or cuda:N, with N from 0 to 99."),
-        ("seed: 0", f"seed: {2**40}", f"seed is {2**40}: it must be less than 2147483648."),
-        ("seed: 0", f"seed: {2**70}", "seed is a whole number of 71 bits: at most 63 are allowed."),
-        ("seed: 0", f"seed: 0x{'f' * 5000}", "seed is a whole number of 20000 bits: at most 63 are allowed."),
-        ("seed: 0", "seed: 2020-01-01", "seed is a date: write it as a string, in quotes."),
-        ("seed: 0", "seed: !!set {a, b}", "seed is a "),
-        ("seed: 0", "seed: {[1, 2]: 2}", "seed has (1, 2) as a name, which must be a string."),
-        ("seed: 0", "seed: &a [*a]", ", line 8, has the anchor or alias 'a': write the value in every place"),
+        ("- 0\n", f"- {2**40}\n", f"seeds.0 is {2**40}: it must be less than 2147483648."),
+        ("- 0\n", f"- {2**70}\n", "seeds.0 is a whole number of 71 bits: at most 63 are allowed."),
+        ("- 0\n", f"- 0x{'f' * 5000}\n", "seeds.0 is a whole number of 20000 bits: at most 63 are allowed."),
+        ("- 0\n", "- 2020-01-01\n", "seeds.0 is a date: write it as a string, in quotes."),
+        ("- 0\n", "- !!set {a, b}\n", "seeds.0 is a "),
+        ("- 0\n", "- {[1, 2]: 2}\n", "seeds.0 has (1, 2) as a name, which must be a string."),
+        ("- 0\n", "- &a [*a]\n", ", line 10, has the anchor or alias 'a': write the value in every place"),
         ("batch_size: 128", "batch_size: 60001", "train.batch_size is 60001: it must be less than or equal to 60000."),
         ("train: {epochs: 12}", "train: {epochs: 1000000}", "alexnet.train.epochs is 1000000: it must be less than or"),
         ("white: 2.02}", "white: -0.81}", "pixels is {'black': -0.81, 'white': -0.81}: it makes all pixels equal"),
@@ -50,11 +50,10 @@ TEXT = (ROOT / "params.yaml").read_text()
         ("  device: auto", "  device: cuda:256", "gpu.device is 'cuda:256': it must be auto, cpu, mps, cuda or cuda:N"),
         ("  device: auto", "  device: cuda:01", "gpu.device is 'cuda:01': it must be auto"),
         ("  device: auto", "  device: cuda:\u0661", "gpu.device is 'cuda:\u0661': it must be auto"),
-        ("processes: 1", "processes: 1000", "gpu.processes is 1000: it must be less than or equal to 64."),
-        ("seed: 0", f"seed: {'x' * 5000}", "seed is 'xxx"),
+        ("- 2\n", f"- {'x' * 5000}\n", "seeds.2 is 'xxx"),
+        ("- 2\n", "- 0\n", "seeds is [0, 1, 0]: it has a seed twice"),
         ("  lanes: 2", "  lanes: 0", "gpu.lanes is 0: it must be greater than or equal to 1."),
         ("  kernels: portable", "  kernels: slow", "gpu.kernels is 'slow': known: portable, fastest."),
-        ("processes: 1", "processes: 0", "gpu.processes is 0: it must be greater than or equal to 1."),
         ("train: {epochs: 12}", "train: {epochs: 0}", "models.alexnet.train.epochs is 0: it must be greater than 0."),
         ("train: {epochs: 12}", "train: {}", "models.alexnet.train.epochs is missing."),
         ("train: {epochs: 12}", "train: {epoch: 2}", "train.epoch is not a setting: did you mean epochs?"),
@@ -64,15 +63,13 @@ TEXT = (ROOT / "params.yaml").read_text()
         ("  lenet5:\n    split", "  5:\n    split", "models.5 is not a valid name: use lower-case"),
         ("    split: holdout_6k", "    splt: holdout_6k", "models.lenet5.splt is not a setting: did you mean split?"),
         ("train: 54000", "train: 54001", "splits.holdout_6k is"),
-        ("lenet5-1: {model: lenet5", "lenet5-1: {model: lenet", "repeats.lenet5-1.model names 'lenet', which does not"),
-        ("lenet5-1: {model", "lenet5-6: {model", "repeats.lenet5-6 must be called lenet5-1, after its model and seed."),
-        ("{model: champion, minutes", "{model: champio, minutes", "classes.minutes_60.model names 'champio', which"),
+        ("{model: champion, minutes", "{model: champio, minutes", "budgets.minutes_60.model names 'champio', which"),
         ("like: fcnn", "like: fcn", "models.fcnn_published.like names 'fcn', which does not exist: did you mean fcnn?"),
         ("like: cnn", "like: fcnn_published", "models.cnn_published.like names 'fcnn_published', which itself has"),
         ("like: fcnn", "like: fcnn_published", "models.fcnn_published.like names 'fcnn_published', which itself"),
         ("like: fcnn", "like: [cnn]", "models.fcnn_published.like names ['cnn'], which does not exist: "),
         ("model: lenet5", "model: [", ", line 10, is not YAML: "),
-        ("seed: 0", "seed: 0\nseed: 1", ", line 9, is not YAML: "),
+        ("model: lenet5", "model: lenet5\nmodel: cnn", ", line 6, is not YAML: "),
         (TEXT, "", "the file is None: it must be a valid dictionary"),
         (TEXT, "models: 3\ntrain: {}\n", "model is missing."),
     ],
@@ -105,13 +102,11 @@ def test_a_missing_file_is_reported(tmp_path: Path) -> None:
         ("parameters: 10000}", "parameters: 8178}", "parameters_10k allows fewer than 8,178 parameters, and .* 8,178"),
     ],
 )
-def test_a_class_holds_its_limits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, expected: str
-) -> None:
-    """The stage check reports an architecture that uses more than its class allows."""
+def test_a_budget_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, expected: str) -> None:
+    """The stage check reports an architecture that uses more than its budget."""
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text(TEXT.replace(old, new))
-    with pytest.raises(FashionError, match=rf"^params.yaml: classes\.{expected}"):
+    with pytest.raises(FashionError, match=rf"^params.yaml: budgets\.{expected}"):
         check()
 
 
@@ -148,7 +143,7 @@ def test_published_numbers_apply_only_to_fashion_mnist(params: Params) -> None:
         ("models.lenet5.layers.conv1.Conv2d.out_channels", 8),
         ("models.champion.train.augment.erase", 4),
         ("models.fcnn_published.like", "cnn"),
-        ("repeats.lenet5-1.seed", 7),
+        ("budgets.minutes_60.minutes", 7),
         ("train.learning_rate", 0.1),
     ],
 )

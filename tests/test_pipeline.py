@@ -11,14 +11,14 @@ import pytest
 from ruamel.yaml import YAML
 
 from benchmarks.__main__ import app as benchmarks
+from fashion.code.fingerprint import imports
 from fashion.settings.description import Description
-from fashion.settings.fingerprint import imports
 from stages.__main__ import app as stages
 from tests.conftest import ROOT
 from tools.__main__ import app as tools
 
 STAGES = {
-    name: row.get("do", row)
+    name: row
     for file in ("dvc.yaml", "models/dvc.yaml")
     for name, row in YAML(typ="safe").load(ROOT / file)["stages"].items()
 }
@@ -59,10 +59,10 @@ def test_lists_of_a_stage_are_sorted(name: str) -> None:
 
 
 def test_where_a_training_runs_is_not_a_setting_of_a_stage() -> None:
-    """Neither a stage nor a description has the device or the number of processes among its settings."""
+    """Neither a stage nor a description has the device among its settings."""
     params = {param for row in STAGES.values() for param in flat(row.get("params", []))}
     assert not any(param.startswith("gpu") for param in params)
-    assert not Description.model_fields["gpu"].annotation.model_fields.keys() & {"device", "processes"}  # type: ignore[union-attr] # a class
+    assert not Description.model_fields["gpu"].annotation.model_fields.keys() & {"device"}  # type: ignore[union-attr] # a class
 
 
 def test_the_report_is_the_only_metrics_file() -> None:
@@ -71,14 +71,10 @@ def test_the_report_is_the_only_metrics_file() -> None:
 
 
 def test_a_stage_is_a_file_and_a_command() -> None:
-    """Each file in stages/ has a command and a stage of its name, and repeats run the commands of first trainings."""
+    """Each file in stages/ has a command and a stage of its name."""
     files = {path.stem for path in ROOT.glob("stages/*.py")} - {"__init__", "__main__"}
     assert files == {known.callback.__name__ for known in stages.registered_commands if known.callback}
-    assert {name: command(name) for name in STAGES} == {
-        **{name: name for name in files},
-        "repeat": "train",
-        "evaluate_repeat": "evaluate",
-    }
+    assert {name: command(name) for name in STAGES} == {name: name for name in files}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -94,15 +90,16 @@ def test_imports_run_one_way(path: Path) -> None:
 
 # Each package may import those above it; packages on one line do not import each other.
 ORDER = [
-    {"errors"},
+    {"errors", "environment"},
     {"files", "threads"},
-    {"data"},
+    {"data", "code"},
     {"settings"},
     {"networks"},
     {"training"},
     {"judging"},
     {"showing", "using"},
-    {"running"},
+    {"repository"},
+    {"cli"},
 ]
 
 

@@ -17,7 +17,7 @@ from fashion.networks.weights import load
 from fashion.using.pictures import png, prepared
 from tests.conftest import Tool, inputs
 
-WEIGHTS = Path("models/lenet5.safetensors")
+WEIGHTS = Path("models/lenet5-0.safetensors")
 
 
 @pytest.fixture
@@ -145,8 +145,8 @@ def test_missing_weights_are_reported(inside: Path, tool: Tool) -> None:
     """Without weights the message says how to get them."""
     (inside / "shirt.png").touch()
     expected = (
-        "error: models/alexnet.safetensors is not here: "
-        "dvc repro models/dvc.yaml:train@alexnet trains it, dvc pull models/dvc.yaml:train@alexnet fetches it."
+        "error: models/alexnet-0.safetensors is not here: "
+        "dvc repro models/dvc.yaml:train@alexnet-0 trains it, dvc pull models/dvc.yaml:train@alexnet-0 fetches it."
     )
     assert tool("predict", "shirt.png", "--model", "alexnet") == (1, "", expected)
 
@@ -158,7 +158,7 @@ def test_weights_without_class_names_or_numbers_are_reported(test_part: Part, to
     tensors["conv1.bias"][0] = float("nan")
     WEIGHTS.write_bytes(weights.dumps(tensors, header | {"classes": classes}))
     written(Path(), test_part.images, "tile.png")
-    expected = "error: models/lenet5.safetensors is damaged (classes"
+    expected = "error: models/lenet5-0.safetensors is damaged (classes"
     if classes == [*"0123456789"]:
         expected = "error: these weights give logits that are NaN or infinite: train them again."
     code, output, errors = tool("predict", "tile.png", "--json")

@@ -8,9 +8,9 @@ from fashion.data.fetching import fetch
 from fashion.data.reading import read_part
 from fashion.data.splitting import split
 from fashion.networks.building import build
+from fashion.networks.hardware import choose
 from fashion.settings.params import Params
 from fashion.training.engine import begin, train
-from fashion.training.hardware import choose
 
 
 def test_two_epochs_beat_eighty_percent(params: Params, real: Path, tmp_path: Path) -> None:

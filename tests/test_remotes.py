@@ -77,26 +77,26 @@ def kill(process: "subprocess.Popen[str]") -> str:
 def test_many_machines_equal_one_and_a_killed_one_resumes(origin: Workspace, tmp_path: Path) -> None:
     """Three workers at once, one of them killed and resumed, and a head that trains nothing equal a single machine."""
     workers = {key: origin.clone(tmp_path / key) for key in KEYS}
-    work = {key: ("tools/fan_out.sh", "worker", f"evaluate@{key}") for key in KEYS}
+    work = {key: ("tools/fan_out.sh", "worker", f"evaluate@{key}-0") for key in KEYS}
     lost = workers["cnn"].running(*work["cnn"], until="epoch +3/")
     others = {key: workers[key].start(*work[key]) for key in ("lenet5", "fcnn")}
     kill(lost)
     outputs = {"cnn": workers["cnn"].run(*work["cnn"])}
     outputs |= {key: worker.communicate()[0] for key, worker in others.items()}
-    assert "cnn: resumes after epoch" in outputs["cnn"]
+    assert "cnn-0: resumes after epoch" in outputs["cnn"]
     trainings = {key: [stage for stage in ran(output) if "train@" in stage] for key, output in outputs.items()}
-    assert trainings == {key: [f"train@{key}"] for key in KEYS}
+    assert trainings == {key: [f"train@{key}-0"] for key in KEYS}
 
     head = origin.clone(tmp_path / "head")
     assert {stage.split("@")[0] for stage in ran(head.run("tools/fan_out.sh", "head"))} == {
         *("download", "samples", "evaluate", "report", "neighbours", "leaderboard", "results")
     }
     single = origin.clone(tmp_path / "single")
-    assert [f"train@{key}" for key in sorted(KEYS)] == [
+    assert [f"train@{key}-0" for key in sorted(KEYS)] == [
         stage for stage in single.stages("repro", "--all-pipelines") if "train@" in stage
     ]
     assert results(head) == results(single)
-    assert {f"models/{key}.safetensors" for key in KEYS} < results(head).keys()
+    assert {f"models/{key}-0.safetensors" for key in KEYS} < results(head).keys()
 
 
 def test_a_head_without_a_remote_trains_nothing(origin: Workspace, tmp_path: Path) -> None:
@@ -118,13 +118,13 @@ def shared(origin: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Works
     return workspace
 
 
-@pytest.mark.parametrize("command", ["pull -d report", "pull models/lenet5.safetensors", "repro --pull"])
+@pytest.mark.parametrize("command", ["pull -d report", "pull models/lenet5-0.safetensors", "repro --pull"])
 def test_a_clone_gets_the_chosen_model_without_training(shared: Workspace, tmp_path: Path, command: str) -> None:
     """With only the remote, a new clone gets the trained weights, and nothing is left to run."""
     other = shared.clone(tmp_path / "other")
     assert other.stages(*command.split()) == []
     assert other.stages("repro", "--pull") == []
-    weights = "models/lenet5.safetensors"
+    weights = "models/lenet5-0.safetensors"
     assert (other.folder / weights).read_bytes() == (shared.folder / weights).read_bytes()
     assert other.run("git", "status", "--porcelain") == ""
 
@@ -135,7 +135,7 @@ def test_a_version_of_the_model_is_fetched_by_its_name(shared: Workspace, tmp_pa
     target = tmp_path / "classifier.safetensors"
     command = ("dvc", "artifacts", "get", str(shared.folder), "classifier", "--rev", "v1.0.0", "--out", str(target))
     shared.run(*command)
-    assert target.read_bytes() == (shared.folder / "models/lenet5.safetensors").read_bytes()
+    assert target.read_bytes() == (shared.folder / "models/lenet5-0.safetensors").read_bytes()
 
 
 def test_a_web_server_is_enough_to_read(shared: Workspace, tmp_path: Path) -> None:
@@ -154,4 +154,4 @@ def test_a_web_server_is_enough_to_read(shared: Workspace, tmp_path: Path) -> No
 @pytest.mark.parametrize("arguments", [[], ["worker"], ["nobody"], ["head", "lenet5"]], ids=str)
 def test_wrong_arguments_of_the_script_show_its_usage(origin: Workspace, arguments: list[str]) -> None:
     """The script ends with its usage if its arguments are wrong."""
-    assert "for example: worker evaluate@lenet5" in origin.run("tools/fan_out.sh", *arguments, fails=True)
+    assert "for example: worker evaluate@lenet5-0" in origin.run("tools/fan_out.sh", *arguments, fails=True)

@@ -26,12 +26,12 @@ def built(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tupl
 def test_repro_builds_the_chosen_model_and_nothing_else(built: tuple[Workspace, list[str]]) -> None:
     """`dvc repro` runs the shared stages and the stages of lenet5."""
     workspace, ran = built
-    assert ran == ["check", "download", "evaluate@lenet5", "report", "samples", "split", "train@lenet5"]
+    assert ran == ["check", "download", "evaluate@lenet5-0", "report", "samples", "split", "train@lenet5-0"]
     report = workspace.json("metrics/report.json")
     assert (report["model"], report["split"], report["parameters"]) == ("lenet5", "holdout_6k", 44_426)
     with (workspace.folder / "plots/curves.csv").open() as file:
         assert [row["epoch"] for row in csv.DictReader(file)] == ["1"]
-    scores = workspace.json("metrics/evaluate/lenet5.json")
+    scores = workspace.json("metrics/evaluate/lenet5-0.json")
     # One epoch; the backward pass takes twice as many operations as the forward pass.
     assert scores["training_flops"] == 3 * scores["flops"] * scores["train"]["images"]
 
@@ -40,7 +40,7 @@ def test_the_page_shows_everything_and_fetches_nothing(built: tuple[Workspace, l
     """The report's page shows its accuracy, layers, classes and settings, and links to nothing outside it."""
     workspace, _ = built
     page = (workspace.folder / "plots/report.html").read_text()
-    scores = workspace.json("metrics/evaluate/lenet5.json")
+    scores = workspace.json("metrics/evaluate/lenet5-0.json")
     expected = [
         percent(scores["test"]["accuracy"]),
         "44,426",
@@ -77,15 +77,40 @@ def test_a_killed_repro_resumes(built: tuple[Workspace, list[str]], tmp_path: Pa
     workspace.epochs("lenet5", 20)
     workspace.run("dvc", "repro", "check")
     uninterrupted = workspace.copy(tmp_path / "uninterrupted")
-    uninterrupted.run("dvc", "repro", "models/dvc.yaml:train@lenet5")
-    command = ("dvc", "repro", "models/dvc.yaml:train@lenet5")
+    uninterrupted.run("dvc", "repro", "models/dvc.yaml:train@lenet5-0")
+    command = ("dvc", "repro", "models/dvc.yaml:train@lenet5-0")
     process = workspace.running(*command, until=r"epoch +2/")
     training = next(child for child in psutil.Process(process.pid).children(True) if "train" in child.cmdline())
     process.kill()
     process.communicate(timeout=60)
     training.wait(timeout=60)
-    assert "lenet5: resumes after epoch" in workspace.run(*command)
+    assert "lenet5-0: resumes after epoch" in workspace.run(*command)
     assert (workspace.folder / "models/dvc.lock").read_text() == (uninterrupted.folder / "models/dvc.lock").read_text()
+
+
+def test_the_outcome_is_compared_with_the_committed_one(built: tuple[Workspace, list[str]], tmp_path: Path) -> None:
+    """The tool says whether results are the committed ones, why not, whether that is noise, and how to keep them."""
+    workspace = built[0].copy(tmp_path / "project")
+    outcome = (sys.executable, "-m", "tools", "outcome")
+    test = workspace.json("metrics/evaluate/lenet5-0.json")["test"]
+    accuracy = f"{test['accuracy']:.2%}"
+    words = f"lenet5: {accuracy} of {test['images']} test images are right, committed {accuracy}."
+    same = workspace.run(*outcome)
+    assert words in same
+    assert "Every result is the committed one, to the last bit." in same
+    # As after a run on another machine: two labels differ from the committed ones.
+    labels = workspace.folder / "metrics/predictions/lenet5-0.csv"
+    head, *rows = mine = labels.read_text().splitlines()
+    labels.write_text("\n".join([head, *(f"{row[0]},{(int(row[0]) + 1) % 10}" for row in rows[:2]), *rows[2:], ""]))
+    workspace.commit("of another machine")
+    labels.write_text("\n".join([*mine, ""]))
+    other = workspace.run(*outcome)
+    right = sum(row[0] == row[2] for row in rows[:2])
+    assert "1 file differs from the committed ones, which are of another kind of machine" in other
+    assert f"of {test['images']} images {right} fixed, 0 broken, p = " in other
+    workspace.epochs("lenet5", 2)
+    workspace.run("dvc", "repro")
+    assert "since settings or code do" in workspace.run(*outcome)
 
 
 def test_wrong_settings_are_reported(built: tuple[Workspace, list[str]], tmp_path: Path) -> None:

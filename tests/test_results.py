@@ -10,7 +10,7 @@ import pytest
 from fashion.data.reading import Part
 from fashion.errors import FashionError
 from fashion.files import write_csv, write_json
-from fashion.judging.neighbours import COLUMNS, TABLE
+from fashion.judging.neighbours import COLUMNS, TABLE, counts, read_neighbours
 from stages import results as stage
 from tests.conftest import ROOT
 
@@ -23,7 +23,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     scores: dict[str, Any] = {part: {"accuracy": 0.9} for part in ("train", "validation", "test")}
     images = np.random.default_rng(0).integers(0, 256, (20, 28, 28), np.uint8)
     monkeypatch.setattr(stage, "descriptions", dict)
-    found = {key: scores | {"model": key} for key in ("lenet5", "fcnn")}
+    found = {f"{key}-0": scores | {"model": key} for key in ("lenet5", "fcnn")}
     monkeypatch.setattr(stage, "current", lambda _: (found, []))
     monkeypatch.setattr(stage, "read_part", lambda *_: Part(images, np.arange(20) % 10))
 
@@ -34,7 +34,7 @@ def row(accuracy: float) -> dict[str, Any]:
         ("train_accuracy", "validation_accuracy", "test_accuracy", "distinct_accuracy", "clear_accuracy"), accuracy
     )
     sizes = {"parameters": 1, "training_flops": 1, "test_images": 20, "test_interval": [0.0, 1.0]}
-    return {"model": "x", "split": "x", **sizes, **numbers, "published": {}, "repeats": {}, "level_with": []}
+    return {"model": "x", "split": "x", **sizes, **numbers, "published": {}, "seeds": {}, "level_with": []}
 
 
 @pytest.mark.parametrize("board", [{}, {"lenet5": row(0.9)}, {"lenet5": row(0.9), "fcnn": row(0.8)}])
@@ -55,8 +55,7 @@ def test_near_duplicates_are_counted() -> None:
     # Images 1, 3 and 19 have another label than their neighbour.
     neighbour = np.arange(20) + np.isin(np.arange(20), (1, 3)) - (np.arange(20) == 19)
     write_csv(TABLE, table.assign(neighbour=neighbour, neighbour_label=test[neighbour], distance=distance))
-    part = Part(np.zeros((20, 28, 28), np.uint8), test)
-    assert stage._neighbours(part, part) == [
+    assert counts(read_neighbours(test, test)) == [
         {"limit": 14.0, "near": 2, "differ": 1, "bound": 0.95},
         {"limit": 18.0, "near": 4, "differ": 2, "bound": 0.9},
         {"limit": 22.0, "near": 6, "differ": 2, "bound": 0.9},
@@ -69,6 +68,5 @@ def test_neighbours_of_other_training_images_are_refused(wrong: dict[str, int]) 
     test = np.arange(20) % 10
     table = pd.DataFrame(0, index=range(20), columns=[*COLUMNS]).assign(image=range(20), label=test)
     write_csv(TABLE, table.assign(**wrong))
-    part = Part(np.zeros((20, 28, 28), np.uint8), test)
     with pytest.raises(FashionError, match=r"^metrics/neighbours.csv is of other training images: run dvc repro"):
-        stage._neighbours(part, part)
+        read_neighbours(test, test)

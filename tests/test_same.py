@@ -12,11 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fashion.running.locks import md5
-from fashion.settings.description import Description
-from fashion.settings.identity import Record
+from fashion.code.identity import Record
+from fashion.repository.locks import md5
 from fashion.settings.params import Params
-from tests.conftest import REAL, ROOT, Workspace
+from tests.conftest import REAL, ROOT, SEEDS, Workspace
 from tests.test_docs import changes
 
 SAME = (sys.executable, "-m", "tools", "same")
@@ -38,19 +37,16 @@ EDITS = [
         "def _is_fused(one: Any) -> bool:\n    return _fused(one)\n\n\ndef _fused(optimizer: Any) -> bool:\n    return",
     ),
 ]
-TRAININGS = (*KEYS, "lenet5-1")
+TRAININGS = ("lenet5-0", "lenet5-1", "lenet5_1998-0", "lenet5_1998-1")
 CONSTANT = (LAYERS, "1.7159", "1.716")
 
 
 @pytest.fixture(scope="module")
 def base(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A project with two small architectures and a repeat, whose code is recorded; to be copied, not changed."""
+    """A project with two small architectures and two seeds, whose code is recorded; to be copied, not changed."""
     workspace = checkout.copy(tmp_path_factory.mktemp("same") / "project")
     workspace.keep(*KEYS)
-    text = re.sub(
-        r"^  lenet5\S*-[2-9]: .*\n|^  lenet5_1998-1: .*\n", "", workspace.text("params.yaml"), flags=re.MULTILINE
-    )
-    (workspace.folder / "params.yaml").write_text(text)
+    workspace.replace("params.yaml", SEEDS, SEEDS.removesuffix("- 2\n"))
     record(workspace, {"evaluate": "before"} | {f"train@{key}": f"before-{key}" for key in KEYS})
     workspace.commit("two architectures")
     return workspace
@@ -69,7 +65,7 @@ def record(workspace: Workspace, same_as: dict[str, str]) -> None:
 
 def codes(workspace: Workspace) -> dict[str, str]:
     """The fingerprint of each stage's code in a project."""
-    code = "from fashion.settings.fingerprint import *; print({one: fingerprint(one) for one in stages()})"
+    code = "from fashion.code.fingerprint import *; print({one: fingerprint(one) for one in stages()})"
     found: dict[str, str] = ast.literal_eval(workspace.run(sys.executable, "-c", code))
     return found
 
@@ -77,9 +73,8 @@ def codes(workspace: Workspace) -> dict[str, str]:
 def identities(workspace: Workspace) -> dict[str, str]:
     """The identity of each training's code, and that of evaluate, after check."""
     workspace.run(*CHECK)
-    inputs = workspace.folder / "data/inputs"
-    codes = {key: Description.read(inputs / f"train/{key}.json").code for key in KEYS}
-    return codes | {"evaluate": (inputs / "code/evaluate.txt").read_text().strip()}
+    codes = {key: workspace.json(f"data/inputs/train/{key}-0.json")["code"] for key in KEYS}
+    return codes | {"evaluate": workspace.text("data/inputs/code/evaluate.txt").strip()}
 
 
 def found(workspace: Workspace, *words: str) -> dict[str, str]:
@@ -104,7 +99,7 @@ def test_check_says_what_became_stale_and_through_what(workspace: Workspace) -> 
     workspace.run(*CHECK)
     # The stages as DVC records them when they have run with these inputs.
     inputs = {f"train@{name}": f"data/inputs/train/{name}.json" for name in TRAININGS}
-    inputs |= {"evaluate@lenet5": "data/inputs/code/evaluate.txt", "report": "data/inputs/code/report.txt"}
+    inputs |= {"evaluate@lenet5-0": "data/inputs/code/evaluate.txt", "report": "data/inputs/code/report.txt"}
     stages = {name: {"deps": [{"path": path, "md5": md5(workspace.text(path))}]} for name, path in inputs.items()}
     (workspace.folder / "models/dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": stages}))
     assert workspace.run(*CHECK) == ""
@@ -112,12 +107,12 @@ def test_check_says_what_became_stale_and_through_what(workspace: Workspace) -> 
     assert workspace.run(*CHECK) == "Stale: 2 trainings through settings of lenet5.\n"
     workspace.replace(LANES, "WHOLE = 64", "WHOLE = 128")
     advice = "through code (python -m tools same finds what computes the same as before)"
-    assert workspace.run(*CHECK) == f"Stale: 2 trainings through settings of lenet5; 1 training {advice}.\n"
+    assert workspace.run(*CHECK) == f"Stale: 2 trainings through settings of lenet5; 2 trainings {advice}.\n"
     workspace.run("git", "checkout", "--quiet", "params.yaml")
-    assert workspace.run(*CHECK) == f"Stale: 3 trainings {advice}.\n"
+    assert workspace.run(*CHECK) == f"Stale: 4 trainings {advice}.\n"
     # After a comparison that found that one row computes something else.
     record(workspace, {"evaluate": "before", "train@lenet5": "before-lenet5"})
-    assert workspace.run(*CHECK) == "Stale: 1 training through code.\n"
+    assert workspace.run(*CHECK) == "Stale: 2 trainings through code.\n"
 
 
 @pytest.mark.dvc
@@ -257,7 +252,7 @@ def test_code_that_fails_is_reported(workspace: Workspace, side: str) -> None:
         workspace.commit("broken")
         workspace.run("git", "checkout", "--quiet", "HEAD~1", "--", LANES)
     output = workspace.run(*SAME, "HEAD", fails=True)
-    cause = rf"python -m stages train \w+ fails {side} \(NameError: name 'nosuch' is not defined\)"
+    cause = rf"python -m stages train \S+ fails {side} \(NameError: name 'nosuch' is not defined\)"
     assert re.fullmatch(rf"error: {cause}: nothing was written; mend it, or name another commit\.\n", output)
     assert workspace.text("code.json") == old
 
@@ -301,13 +296,13 @@ def test_a_fork_computes_what_a_process_of_its_own_does(workspace: Workspace, tm
     for command in (["check"], ["download"], ["split"]):
         workspace.run(sys.executable, "-m", "stages", *command)
     forked = workspace.copy(tmp_path / "forked")
-    commands = [["train", "lenet5"], ["evaluate", "lenet5"], ["train", "nosuch"]]
+    commands = [["train", "lenet5-0"], ["evaluate", "lenet5-0"], ["train", "nosuch"]]
     for command in commands[:2]:
         workspace.run(sys.executable, "-m", "stages", *command)
     lines = [json.dumps([str(forked.folder), str(tmp_path / "output"), command]) for command in commands]
     environment = forked.environment | {"MALLOC_MMAP_MAX_": "0"}
     done = subprocess.run(
-        [sys.executable, "-P", ROOT / "fashion/running/forks.py"],
+        [sys.executable, "-P", ROOT / "fashion/code/forks.py"],
         input="\n".join(lines),
         text=True,
         env=environment,
@@ -315,6 +310,6 @@ def test_a_fork_computes_what_a_process_of_its_own_does(workspace: Workspace, tm
         capture_output=True,
     )
     assert done.stdout.split() == ["0", "0", "1"]
-    assert (tmp_path / "output").read_text().startswith("error: no architecture of params.yaml is called 'nosuch'")
-    for file in ("models/lenet5.safetensors", "metrics/evaluate/lenet5.json", "metrics/history/lenet5.csv"):
+    assert (tmp_path / "output").read_text().startswith("error: no training is called 'nosuch'")
+    for file in ("models/lenet5-0.safetensors", "metrics/evaluate/lenet5-0.json", "metrics/history/lenet5-0.csv"):
         assert (forked.folder / file).read_bytes() == (workspace.folder / file).read_bytes()

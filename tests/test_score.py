@@ -20,7 +20,7 @@ from fashion.networks.weights import load
 from fashion.settings.params import Params
 from tests.conftest import Tool, inputs
 
-OURS = Path("models/lenet5.safetensors")
+OURS = Path("models/lenet5-0.safetensors")
 
 
 def scored(tool: Tool, file: str | Path) -> dict[str, Any]:

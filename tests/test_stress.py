@@ -11,7 +11,7 @@ from tests.conftest import ROOT, Workspace
 
 pytestmark = pytest.mark.dvc
 
-WEIGHTS = "models/lenet5.safetensors"
+WEIGHTS = "models/lenet5-0.safetensors"
 # With only these rows, every one is trained, as in a repository whose results are complete.
 KEPT = ("lenet5", "fcnn")
 
@@ -23,7 +23,7 @@ def complete(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> W
     workspace.keep(*KEPT)
     workspace.small(epochs=1)
     workspace.stages("repro")
-    workspace.stages("repro", "models/dvc.yaml:evaluate@fcnn")
+    workspace.stages("repro", "models/dvc.yaml:evaluate@fcnn-0")
     workspace.commit("two architectures on digits")
     return workspace
 
@@ -46,7 +46,7 @@ def test_deleted_weights_come_back(workspace: Workspace) -> None:
     copy = workspace.folder / ".dvc/cache/files/md5" / name[:2] / name[2:]
     copy.chmod(0o644)
     copy.write_bytes(b"rotten" + before[6:])
-    assert "train@lenet5" in workspace.stages("repro")
+    assert "train@lenet5-0" in workspace.stages("repro")
     assert weights.read_bytes() == copy.read_bytes() == before
     assert workspace.run("git", "status", "--porcelain") == ""
 
@@ -54,9 +54,9 @@ def test_deleted_weights_come_back(workspace: Workspace) -> None:
 def test_a_training_in_the_cache_is_not_repeated(workspace: Workspace) -> None:
     """If a change is undone, the first training comes from the cache, although another one ran in between."""
     workspace.epochs("lenet5", 2)
-    assert "train@lenet5" in workspace.stages("repro")
+    assert "train@lenet5-0" in workspace.stages("repro")
     workspace.epochs("lenet5", 1)
-    assert "train@lenet5" not in workspace.stages("repro")
+    assert "train@lenet5-0" not in workspace.stages("repro")
     assert workspace.run("git", "status", "--porcelain") == ""
 
 
@@ -67,7 +67,7 @@ def fix(workspace: Workspace, title: str) -> str:
     return "".join(workspace.run(*line.split()) for line in block.splitlines())
 
 
-BEFORE = ("check", "download", "split", "models/dvc.yaml:train@lenet5", "models/dvc.yaml:evaluate@lenet5")
+BEFORE = ("check", "download", "split", "models/dvc.yaml:train@lenet5-0", "models/dvc.yaml:evaluate@lenet5-0")
 
 
 @pytest.mark.parametrize("stage", [*(pytest.param(one, marks=pytest.mark.slow) for one in BEFORE), "report"])
@@ -124,7 +124,7 @@ def test_branches_of_two_architectures_merge(workspace: Workspace) -> None:
     assert "Running stage 'report'" in output
     assert not re.search("Running stage.*train", output)
     assert workspace.run("git", "status", "--porcelain") == ""
-    assert workspace.stages("repro", "models/dvc.yaml:evaluate@fcnn") == []
+    assert workspace.stages("repro", "models/dvc.yaml:evaluate@fcnn-0") == []
 
 
 def test_a_killed_experiment_is_undone_by_the_guides_commands(workspace: Workspace) -> None:
@@ -142,13 +142,13 @@ def test_a_lock_that_lost_entries_is_reported_and_restored(workspace: Workspace)
     """A lock cut off in the middle gives a warning; the guide's commands restore it, and nothing runs again."""
     lock = workspace.folder / "models/dvc.lock"
     whole = lock.read_text()
-    lock.write_text(whole[: whole.index("  train@lenet5:")])
+    lock.write_text(whole[: whole.index("  train@lenet5-0:")])
     warning = "warning: models/dvc.lock lacks 4 of the entries in the last commit, as after a kill while DVC wrote it."
     assert warning in workspace.run("dvc", "repro", "--force", "--single-item", "report")
     fix(workspace, "A lock that lost entries")
     assert lock.read_text() == whole
     assert workspace.run("git", "status", "--porcelain") == ""
-    assert workspace.stages("repro", "models/dvc.yaml:evaluate@fcnn") == []
+    assert workspace.stages("repro", "models/dvc.yaml:evaluate@fcnn-0") == []
 
 
 @pytest.mark.parametrize(
@@ -165,5 +165,5 @@ def test_a_repository_that_dvclive_cannot_use_is_reported(
 ) -> None:
     """If dvclive cannot read a file of git or DVC, or there is no commit, a training says so in one sentence."""
     (workspace.folder / path).write_bytes(content)
-    *_, last = workspace.run(sys.executable, "-m", "stages", "train", "lenet5", fails=True).splitlines()
+    *_, last = workspace.run(sys.executable, "-m", "stages", "train", "lenet5-0", fails=True).splitlines()
     assert re.match(rf"error: dvclive cannot use this repository \({reason}", last)

@@ -17,12 +17,12 @@ from fashion import threads
 from fashion.data.reading import Part
 from fashion.errors import FashionError
 from fashion.networks.building import build
+from fashion.networks.hardware import Hardware, choose
 from fashion.networks.layers import Dropout
 from fashion.settings.description import NO_AUGMENT, Architecture, Augment, Numerics, Train
 from fashion.settings.params import Params
 from fashion.training import lanes
 from fashion.training.engine import Epoch, Run, begin, train
-from fashion.training.hardware import Hardware, choose
 from fashion.training.recipe import learning_rate, steps_per_epoch
 from tests.conftest import inputs
 
@@ -107,8 +107,8 @@ def test_all_random_numbers_come_from_separate_streams(params: Params, digits: P
     """The order of the images, and each lane's augmentation and dropout, are drawn from different seeds."""
     run = prepared(row(params, "cnn"))
     list(train(run, *halves(digits)))
-    drawing = [module.generator for lane in run.lanes.own for module in lane.network if isinstance(module, Dropout)]
-    seeds = {one.initial_seed() for one in (*drawing, *(lane.generator for lane in run.lanes.own)) if one}
+    drawing = [module.generator for lane in run.lanes.all for module in lane.network if isinstance(module, Dropout)]
+    seeds = {one.initial_seed() for one in (*drawing, *(lane.generator for lane in run.lanes.all)) if one}
     assert len(seeds | {int(np.random.SeedSequence([0, 1]).generate_state(1)[0])}) == 5
 
 

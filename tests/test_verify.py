@@ -23,7 +23,7 @@ def committed(checkout: Workspace, tmp_path_factory: pytest.TempPathFactory) -> 
     workspace.small(epochs=3)
     # A split that leaves images out: their places in the manifest are not their places in the data set.
     workspace.replace("params.yaml", "split: holdout_6k", "split: subset_20k")
-    workspace.run("dvc", "repro", "models/dvc.yaml:evaluate@lenet5")
+    workspace.run("dvc", "repro", "models/dvc.yaml:evaluate@lenet5-0")
     workspace.commit("train")
     return workspace
 
@@ -46,14 +46,14 @@ def test_the_same_machine_gives_the_same_bytes(committed: Workspace) -> None:
 def test_other_bytes_are_reported(committed: Workspace, tmp_path: Path) -> None:
     """The first epoch that differs, even in its last digit, and the number of different labels are reported."""
     workspace = committed.copy(tmp_path / "project")
-    history = "metrics/history/lenet5.csv"
+    history = "metrics/history/lenet5-0.csv"
     loss = list(csv.DictReader((workspace.folder / history).read_text().splitlines()))[1]["train_loss"]
     workspace.replace(history, loss, repr(math.nextafter(float(loss), 1)))
-    labels = workspace.folder / "metrics/predictions/lenet5.csv"
+    labels = workspace.folder / "metrics/predictions/lenet5-0.csv"
     head, *rows = labels.read_text().splitlines()
     other = [f"{row[:-1]}{(int(row[-1]) + 1) % 10}" for row in rows[:3]]
     labels.write_text("\n".join([head, *other, *rows[3:], ""]))
-    weights = hashlib.md5((workspace.folder / "models/lenet5.safetensors").read_bytes(), usedforsecurity=False)
+    weights = hashlib.md5((workspace.folder / "models/lenet5-0.safetensors").read_bytes(), usedforsecurity=False)
     workspace.replace("models/dvc.lock", weights.hexdigest(), 32 * "0")
     workspace.commit("of another machine")
     output = workspace.run(*VERIFY, "--json", fails=True)
@@ -66,8 +66,13 @@ def test_other_bytes_are_reported(committed: Workspace, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
-        ("params.yaml", "epochs: 3", "epochs: 4", "lenet5 has no result for the current settings and code: dvc repro"),
-        ("metrics/history/lenet5.csv", "epoch", "epochs", "are not all committed: commit them, or undo"),
+        (
+            "params.yaml",
+            "epochs: 3",
+            "epochs: 4",
+            "lenet5-0 has no result for the current settings and code: dvc",
+        ),
+        ("metrics/history/lenet5-0.csv", "epoch", "epochs", "are not all committed: commit them, or undo"),
     ],
 )
 def test_a_committed_result_is_required(

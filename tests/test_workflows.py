@@ -4,13 +4,14 @@ import json
 import re
 import subprocess
 import sys
-from importlib.metadata import version
+import tomllib
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
 from fashion.settings.params import Params
+from fashion.showing.pages import percent
 from tests.conftest import ROOT, Workspace
 
 PATHS = [*ROOT.glob(".github/workflows/*.yaml"), ROOT / "examples/github-actions.yaml"]
@@ -18,8 +19,7 @@ FILES = {path.stem: path for path in PATHS}
 WORKFLOWS = {name: YAML(typ="safe").load(path) for name, path in FILES.items()}
 JOBS = {f"{name}/{key}": job for name, workflow in WORKFLOWS.items() for key, job in workflow["jobs"].items()}
 RUNS = [step["run"] for job in JOBS.values() for step in job["steps"] if "run" in step]
-# Stages that depend on every training.
-TABLES = "`leaderboard`, `results`"
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 # How Actions runs a step under `shell: bash`.
 SHELL = ("bash", "--noprofile", "--norc", "-eo", "pipefail", "-c")
 
@@ -55,15 +55,12 @@ def clone(trained: Workspace, tmp_path: Path) -> Workspace:
 
 @pytest.mark.dvc
 def test_examples_train_every_architecture(checkout: Workspace, tmp_path: Path) -> None:
-    """GitHub's example has one worker for each architecture of params.yaml and one for each repeat."""
+    """GitHub's example has one worker for each architecture and seed of params.yaml."""
     params = Params.load(ROOT / "params.yaml")
     play(checkout, step("github-actions/list", "stages="), f"GITHUB_OUTPUT={tmp_path / 'output'}")
     name, stages = (tmp_path / "output").read_text().split("=", 1)
     assert name == "stages"
-    assert json.loads(stages) == [
-        *(f"evaluate@{key}" for key in params.models),
-        *(f"evaluate_repeat@{key}" for key in params.repeats),
-    ]
+    assert json.loads(stages) == [f"evaluate@{key}-{seed}" for key in params.models for seed in params.seeds]
 
 
 @pytest.mark.parametrize("text", RUNS)
@@ -114,15 +111,15 @@ def test_a_release_has_weights_with_their_sums(clone: Workspace) -> None:
     steps = [one["run"] for one in JOBS["release/release"]["steps"] if "run" in one]
     words = ["make", "echo", "version", "dvc", "dvc", "model", "python", "gh"]
     assert [re.split("[ =]", text)[0] for text in steps] == words
-    tag = f"GITHUB_REF_NAME=v{version('fashion')}"
+    tag = f"GITHUB_REF_NAME=v{VERSION}"
     for text in steps[2:7]:
         play(clone, text, tag)
     files = sorted(path.name for path in (clone.folder / "release").iterdir())
     assert files == ["SHA256SUMS", "lenet5.md", "lenet5.onnx", "lenet5.safetensors"]
     assert clone.run("sh", "-c", "cd release && sha256sum --check --strict SHA256SUMS").count(": OK") == 3
-    assert (clone.folder / "notes.md").read_text().startswith("No setting and no number changed since ")
+    assert (clone.folder / "notes.md").read_text().startswith("No accuracy changed since ")
     refused = play(clone, steps[2], "GITHUB_REF_NAME=v9.9.9", fails=True)
-    assert refused == f"error: the tag is v9.9.9, and pyproject.toml has version {version('fashion')}\n"
+    assert refused == f"error: the tag is v9.9.9, and pyproject.toml has version {VERSION}\n"
 
 
 @pytest.mark.dvc
@@ -155,16 +152,25 @@ def test_without_a_remote_nothing_is_trained(checkout: Workspace, tmp_path: Path
 
 @pytest.mark.dvc
 def test_the_summary_shows_what_changed(clone: Workspace, tmp_path: Path) -> None:
-    """The step writes the same Markdown to the summary and for the comment, and no stage is stale in a clone."""
+    """The step writes settings, metrics and paired tests as Markdown, for the summary and for the comment."""
     summary = tmp_path / "summary.md"
-    text = step("ci/results", "python -m tools diff")
-    play(clone, text, base(clone, tmp_path), f"GITHUB_STEP_SUMMARY={summary}")
+    clone.replace("params.yaml", "learning_rate: 0.1", "learning_rate: 0.2")
+    play(clone, step("ci/results", "{ dvc params diff"), base(clone, tmp_path), f"GITHUB_STEP_SUMMARY={summary}")
     words = summary.read_text()
     assert words == (clone.folder / "diff.md").read_text()
-    assert words.startswith(f"### Changes since `{clone.run('git', 'rev-parse', '--short', 'HEAD^1').strip()}`")
-    before = json.loads(clone.run("git", "show", "HEAD^1:metrics/report.json"))
-    assert f"| `test_accuracy` | {before['test_accuracy']:.2%} | " in words
-    assert words.endswith("\n\nNo stage is stale.\n")
+    assert re.search(r"\| params.yaml +\| models.lenet5.train.learning_rate +\| 0.1 +\| 0.2 +\|", words)
+    assert re.search(r"\| metrics/report.json +\| test_accuracy ", words)
+    assert f"### Accuracies since `{clone.run('git', 'rev-parse', '--short', 'HEAD^1').strip()}`" in words
+
+
+@pytest.mark.dvc
+def test_an_edited_table_is_found(clone: Workspace) -> None:
+    """README's table and docs/results.md must be what the stage results writes."""
+    assert play(clone, ".ci/pages").count("docs/results.md: 2 architectures.") == 1
+    number = percent(clone.json("metrics/leaderboard.json")["lenet5"]["test_accuracy"])
+    clone.replace("README.md", number, percent(0.99))
+    clone.commit("wrong")
+    assert "error: run dvc repro --single-item models/dvc.yaml:leaderboard" in play(clone, ".ci/pages", fails=True)
 
 
 def base(workspace: Workspace, folder: Path) -> str:
@@ -200,42 +206,32 @@ def test_plots_show_both_sides(clone: Workspace) -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "stale"),
     [
-        ("README.md", "# Fashion-MNIST", "# Fashion", None),
-        ("params.yaml", "# The whole", "# All the", "`check`"),
-        (
-            "params.yaml",
-            "epochs: 1\n      learning_rate: 0.1",
-            "epochs: 2\n      learning_rate: 0.1",
-            f"`check`, `report`, `train@lenet5`, {TABLES}",
-        ),
-        ("params.yaml", "model: lenet5", "model: fcnn", "`check`, `report`"),
-        ("fashion/showing/charts.py", "# Pixel for pixel", "# Each pixel for a pixel", "`check`"),
-        ("fashion/showing/charts.py", "fontsize=8", "fontsize=9", f"`check`, `samples`, `report`, {TABLES}"),
-        ("metrics/report.json", "lenet5", "lenet6", "`report`"),
-        ("dvc.yaml", "cmd: python -m stages report", "cmd: python -m stages report --twice", "`report`"),
+        ("README.md", "# Fashion-MNIST", "# Fashion", ""),
+        ("params.yaml", "# The whole", "# All the", ""),
+        ("params.yaml", "epochs: 1\n      learning_rate: 0.1", "epochs: 2\n      learning_rate: 0.1", "train@lenet5-0"),
+        ("params.yaml", "model: lenet5", "model: fcnn", "report"),
+        ("fashion/showing/charts.py", "# Pixel for pixel", "# Each pixel for a pixel", ""),
+        ("metrics/report.json", "lenet5", "lenet6", "report"),
+        ("dvc.yaml", "cmd: python -m stages report", "cmd: python -m stages report --twice", "report"),
     ],
 )
-def test_stale_locks_are_found_without_a_cache(
-    clone: Workspace, file: str, old: str, new: str, stale: str | None
+def test_stale_locks_are_found(
+    clone: Workspace, trained: Workspace, tmp_path: Path, file: str, old: str, new: str, stale: str
 ) -> None:
-    """In a clone the check of the locks and the diff find stale stages; a stale `check` is named only by the diff."""
-    clone.replace(file, old, new)
-    output = play(clone, step("ci/results", ".ci/locks"), fails=stale not in (None, "`check`"))
-    assert ("error: dvc.lock or models/dvc.lock is out of date" in output) == (stale not in (None, "`check`"))
-    words = clone.run("python", "-m", "tools", "diff")
-    assert words.endswith(f"Stale: {stale}, and all that depends on them.\n" if stale else "No stage is stale.\n")
+    """With and without a cache, the check of the locks fails at the first stale stage other than check."""
+    for workspace in (clone, trained.copy(tmp_path / "copy")):
+        workspace.replace(file, old, new)
+        output = play(workspace, ".ci/locks", fails=bool(stale))
+        assert f"{stale}'" in output if stale else output == "The locks are current.\n"
+        assert ("error: dvc.lock or models/dvc.lock is out of date" in output) == bool(stale)
 
 
 @pytest.mark.dvc
-def test_stale_locks_are_found_with_a_cache(trained: Workspace, tmp_path: Path) -> None:
-    """In the project where everything was built, the check of the locks finds the same."""
-    copy = trained.copy(tmp_path / "copy")
-    assert play(copy, step("ci/results", ".ci/locks")) == "The locks are current.\n"
-    copy.replace("fashion/showing/charts.py", "fontsize=8", "fontsize=9")
-    assert "Running stage 'report'" in play(copy, step("ci/results", ".ci/locks"), fails=True)
-    assert copy.run("python", "-m", "tools", "diff").endswith(
-        f"Stale: `check`, `samples`, `report`, {TABLES}, and all that depends on them.\n"
-    )
+def test_the_chosen_models_locks_can_be_checked_alone(clone: Workspace) -> None:
+    """With a pipeline as argument, stale stages of the other one do not count."""
+    clone.replace("metrics/evaluate/fcnn-0.json", "fcnn", "fcn")
+    play(clone, ".ci/locks", fails=True)
+    assert play(clone, ".ci/locks dvc.yaml") == "The locks are current.\n"
 
 
 # GitHub's command line: it prints its arguments, makes the downloaded file, and finds these comments.
@@ -297,7 +293,7 @@ def test_a_training_ends_in_a_branch_and_a_remote(clone: Workspace, tmp_path: Pa
     for one in JOBS["train/train"]["steps"]:
         if "run" in one and "make setup" not in one["run"] and "GITHUB_PATH" not in one["run"]:
             play(clone, one["run"], *environment)
-    assert "| `model` | `lenet5` | `fcnn` |" in (tmp_path / "summary.md").read_text()
+    assert "`lenet5-0` → `fcnn-0`, test images: " in (tmp_path / "summary.md").read_text()
     assert clone.run("git", "status", "--porcelain") == ""
     # A training that changes nothing pushes no branch.
     assert step("train/train", "git switch") == one["run"]
@@ -311,5 +307,5 @@ def test_a_training_ends_in_a_branch_and_a_remote(clone: Workspace, tmp_path: Pa
     other = Workspace(tmp_path / "other")
     play(other, step("ci/results", ".ci/locks"))
     other.run("dvc", "pull", "-d", "report")
-    weights = "models/fcnn.safetensors"
+    weights = "models/fcnn-0.safetensors"
     assert (other.folder / weights).read_bytes() == (clone.folder / weights).read_bytes()

@@ -1,4 +1,4 @@
-"""The command line of the tools: python -m tools TOOL; and of tools and stages together: fashion COMMAND.
+"""The command line of the tools: python -m tools TOOL.
 
 A command imports its tool only when it runs, so that --help answers at once.
 """
@@ -8,11 +8,10 @@ from typing import Annotated
 
 import typer
 
-from fashion.running.advice import explained
-from fashion.running.environment import prepare, refuse_other_code, use
-from fashion.running.lifetime import end_when_asked
+from fashion.cli.advice import explained
+from fashion.cli.lifetime import end_when_asked
+from fashion.environment import prepare, use
 from fashion.settings.params import Params
-from stages.__main__ import app as stages
 from stages.__main__ import program
 
 Key = Annotated[str, typer.Argument(help="A key of `models`.")]
@@ -105,14 +104,29 @@ def card(
 def diff(
     base: Annotated[str | None, typer.Argument(help="A commit; by default the one where HEAD left main.")] = None,
 ) -> None:
-    """Print as Markdown what changed since a commit: settings, metrics, and whether differences exceed noise.
+    """Print as Markdown which accuracies changed since a commit, and whether that is more than noise.
 
-    On main itself the default is the last commit. Git's files are enough: no DVC cache, no remote.
+    dvc params diff and dvc metrics diff show settings and figures; this adds paired tests. On main itself the default
+    is the last commit. Git's files are enough: no DVC cache, no remote.
     Example: python -m tools diff HEAD~1
     """
     from tools.diff import diff
 
     diff(base)
+
+
+@app.command()
+def outcome(
+    since: Annotated[float | None, typer.Option(help="When dvc repro began, in seconds as date +%s gives.")] = None,
+) -> None:
+    """Say what the last dvc repro gave, whether it is the committed result, and what to do next.
+
+    Example: python -m tools outcome
+    """
+    use(Params.load().gpu.kernels)
+    from tools.outcome import outcome
+
+    outcome(since)
 
 
 @app.command()
@@ -188,23 +202,7 @@ def ablation(
     ablation(key, seeds, epochs)
 
 
-def main() -> None:
-    """Offer the stages and the tools as one command, `fashion`."""
-    both = program("Rebuild, train and evaluate published Fashion-MNIST classifiers. Example: fashion models lenet5")
-    for panel, commands in (("Stages", stages), ("Tools", app)):
-        for command in commands.registered_commands:
-            command.rich_help_panel = panel
-            both.registered_commands.append(command)
-    _run(both, "fashion")
-
-
-def _run(commands: typer.Typer, name: str) -> None:
-    """Run a command line; errors are one sentence, and SIGTERM does what Ctrl-C does."""
+if __name__ == "__main__":
     with explained():
         end_when_asked()
-        refuse_other_code()
-        commands(prog_name=name)
-
-
-if __name__ == "__main__":
-    _run(app, "python -m tools")
+        app(prog_name="python -m tools")

@@ -15,7 +15,7 @@ from dvc.api import metrics_show
 from fashion.errors import FashionError
 from fashion.files import write_json
 from fashion.judging.comparing import p_value, sign_flip
-from fashion.running.commands import DVC, environment, output
+from fashion.repository.commands import DVC, environment, output
 from fashion.settings.description import NO_AUGMENT, Train
 from fashion.settings.params import Params
 from fashion.showing.tables import show
@@ -60,7 +60,7 @@ def _rows(key: str, seeds: int, epochs: int, changes: dict[str, list[str]]) -> l
             name = f"{key}-{epochs}-epochs-{f'without-{without}' if without else 'whole'}-seed-{seed}".replace(".", "-")
             if name not in known:
                 typer.echo(f"{name}, {len(rows) * seeds + seed + 1} of {len(changes) * seeds}", err=True)
-                _train(name, f"model={key}", f"seed={seed}", f"++models.{key}.train.epochs={epochs}", *change)
+                _train(name, f"model={key}", f"seeds=[{seed}]", f"++models.{key}.train.epochs={epochs}", *change)
             accuracies.append(metrics_show("metrics/report.json", rev=name)["validation_accuracy"])
         values = pd.Series(accuracies)
         row = {"without": without, "accuracies": accuracies, "mean": values.mean(), "deviation": values.std()}

@@ -9,22 +9,23 @@ from fashion.files import read_json, write_text
 from fashion.judging.evaluated import accuracies, read_scores
 from fashion.judging.scores import BINS
 from fashion.judging.summaries import Ranked
-from fashion.networks.weights import load
+from fashion.networks.weights import load, trained
 from fashion.settings.params import Params
 from fashion.showing.pages import render
-from fashion.using.loading import trained
 
 
 def card(key: str, output: Path | None) -> None:
     """Write the card of a trained network, from its weights' description and its committed metrics."""
-    weights, path = trained(key), output or Path(f"models/{key}.md")
+    params = Params.load()
+    name, path = params.name(key), output or Path(f"models/{key}.md")
+    weights = trained(name)
     _, description, header = load(weights)
-    scores = read_scores(key, description.identity)
+    scores = read_scores(name, description.identity)
     row = read_json(Path("metrics/leaderboard.json"), dict[str, Ranked]).get(key)
     # The leaderboard may be older than the scores.
     if not scores or not row or not accuracies(scores).items() <= row.items():
         raise FashionError(
-            f"metrics has no scores of {weights}: dvc repro models/dvc.yaml:evaluate@{key}, then "
+            f"metrics has no scores of {weights}: dvc repro models/dvc.yaml:evaluate@{name}, then "
             "dvc repro --single-item models/dvc.yaml:leaderboard makes them."
         )
     page = render(
@@ -35,7 +36,7 @@ def card(key: str, output: Path | None) -> None:
         bins=BINS,
         scores=scores,
         row=row,
-        source=Params.load().published.get(key),
+        source=params.published.get(key),
     )
     write_text(path, page)
     typer.echo(printable(str(path)))

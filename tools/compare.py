@@ -10,19 +10,19 @@ import typer
 from numpy.typing import NDArray
 
 from fashion.data.datasets import DATASETS, FILES
-from fashion.data.reading import read_idx
-from fashion.errors import FashionError, printable
+from fashion.data.reading import Labels, read_idx
+from fashion.errors import FashionError, made_by, printable
 from fashion.files import read_json, write_text
-from fashion.judging.comparing import LEVEL, Paired, best, by_class, doubtful, holm, mcnemar, of_labels, p_value
-from fashion.judging.evaluated import Labels, read_all_predictions
+from fashion.judging.comparing import LEVEL, Paired, best, by_class, doubtful, holm, mcnemar, p_value
+from fashion.judging.evaluated import read_all_predictions
+from fashion.judging.labels import read_labels
 from fashion.judging.neighbours import read_near
+from fashion.judging.scores import accuracy
 from fashion.judging.summaries import Ranked
 from fashion.settings.params import Params
 from fashion.showing import charts, markdown
 from fashion.showing.pages import render
 from fashion.showing.tables import show
-from fashion.using.labels import read_labels
-from fashion.using.loading import made_by
 
 # The file with the ranking, and the stage that makes it.
 BOARD, RANK = Path("metrics/leaderboard.json"), "--single-item models/dvc.yaml:leaderboard"
@@ -38,14 +38,15 @@ def compare(file: Path, name: str | None, as_json: bool, as_markdown: bool, page
         board = read_json(BOARD, dict[str, Ranked])
     if not board:
         raise FashionError(f"{BOARD} ranks no network: dvc repro {RANK} makes it.")
-    truth, predicted = read_all_predictions([*board])
+    truth, by_name = read_all_predictions([params.name(key) for key in board])
+    predicted = dict(zip(board, by_name.values(), strict=True))
     labels = read_labels(file, truth)
     counted = _parts(params, board, truth, predicted, labels)
-    parts = {part: of_labels(truth[kept], labels[kept]) for part, kept in counted.items()}
+    parts = {part: _scores(truth[kept], labels[kept]) for part, kept in counted.items()}
     tests = [mcnemar(truth, theirs, labels) for theirs in predicted.values()]
     corrected = [test._replace(p=p) for test, p in zip(tests, holm([test.p for test in tests]), strict=True)]
     rows = [
-        _row(model, of_labels(truth, theirs)["accuracy"], test, by_class(truth, theirs, labels), classes)
+        _row(model, float((theirs == truth).mean()), test, by_class(truth, theirs, labels), classes)
         for (model, theirs), test in zip(predicted.items(), corrected, strict=True)
     ]
     found = {"name": printable(name or file.stem), "parts": parts, "rows": rows, "verdict": _verdict(rows)}
@@ -61,6 +62,11 @@ def compare(file: Path, name: str | None, as_json: bool, as_markdown: bool, page
         show([{"test images": part, **_share(scores)} for part, scores in parts.items()])
         typer.echo()
         show([_cells(row) for row in rows])
+
+
+def _scores(truth: Labels, labels: Labels) -> dict[str, Any]:
+    """The accuracy, its interval, and the number of images."""
+    return accuracy(truth, labels) | {"images": len(truth)}
 
 
 def _parts(

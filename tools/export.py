@@ -5,17 +5,17 @@ from pathlib import Path
 import typer
 
 from fashion.data.reading import read_part
-from fashion.errors import printable
+from fashion.errors import made_by, printable
 from fashion.files import write_bytes
-from fashion.judging.predictions import finite_logits
-from fashion.networks.weights import load
+from fashion.networks.inference import finite_logits
+from fashion.networks.weights import load, trained
+from fashion.settings.params import Params
 from fashion.using import exporting
-from fashion.using.loading import made_by, trained
 
 
 def export(key: str, output: Path | None) -> None:
     """Write a trained network as ONNX and print how well it matches on the test images."""
-    weights, path = trained(key), output or Path(f"models/{key}.onnx")
+    weights, path = trained(Params.load().name(key)), output or Path(f"models/{key}.onnx")
     network, description, header = load(weights)
     pixels = description.architecture.pixels
     about = {"model": key, "classes": header["classes"]}

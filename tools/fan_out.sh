@@ -2,14 +2,14 @@
 # Build on many machines, which exchange results through DVC's remote.
 #
 #   tools/fan_out.sh list              print the stages for workers, one for each training
-#   tools/fan_out.sh worker STAGE...   build stages of models/dvc.yaml and push each: evaluate@lenet5
+#   tools/fan_out.sh worker STAGE...   build stages of models/dvc.yaml and push each: evaluate@lenet5-0
 #   tools/fan_out.sh head              build everything from what was pushed; a training that was not pushed runs here
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH="$PWD/.venv/bin:$PATH"
 
 usage() {
-    echo "error: tools/fan_out.sh list, worker STAGE... or head; for example: worker evaluate@lenet5" >&2
+    echo "error: tools/fan_out.sh list, worker STAGE... or head; for example: worker evaluate@lenet5-0" >&2
     exit 2
 }
 
@@ -26,7 +26,7 @@ learn() {
 
 case "${1-}:$#" in
     list:1)
-        dvc stage list --name-only models/dvc.yaml | grep --only-matching --extended-regexp 'evaluate(_repeat)?@.*'
+        dvc stage list --name-only models/dvc.yaml | grep --only-matching 'evaluate@.*'
         ;;
     worker:1) usage ;;
     worker:*)

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 import typer
 
+from fashion.cli.advice import in_row
 from fashion.networks.building import build, count, summarise
-from fashion.running.advice import in_row
 from fashion.settings.params import Params
 from fashion.showing.tables import show
 

@@ -12,18 +12,18 @@ import typer
 from fashion.data.datasets import SIDE
 from fashion.errors import FashionError, printable
 from fashion.files import write_bytes
-from fashion.judging.predictions import finite_logits
-from fashion.networks.weights import load
+from fashion.networks.inference import finite_logits
+from fashion.networks.weights import load, trained
 from fashion.settings.params import Params
 from fashion.showing.tables import show
-from fashion.using.loading import trained
 from fashion.using.pictures import Grey, files, png, read
 
 
 def predict(images: Sequence[Path], model: str | None, top: int, as_json: bool, save: Path | None) -> None:
     """Print the likeliest classes for each picture, and list those that cannot be read."""
     pictures, errors = _read(images)
-    classes = _likeliest(model or Params.load().model, [picture for _, picture in pictures], top)
+    params = Params.load()
+    classes = _likeliest(params.name(model or params.model), [picture for _, picture in pictures], top)
     rows = [{"file": str(file), "classes": likeliest} for (file, _), likeliest in zip(pictures, classes, strict=True)]
     if save:
         errors += _save(save, pictures)
@@ -63,9 +63,9 @@ def _save(folder: Path, pictures: Sequence[tuple[Path, Grey]]) -> list[str]:
     return errors
 
 
-def _likeliest(key: str, pictures: Sequence[Grey], top: int) -> list[list[dict[str, Any]]]:
+def _likeliest(name: str, pictures: Sequence[Grey], top: int) -> list[list[dict[str, Any]]]:
     """The likeliest classes of each picture, the likeliest first."""
-    network, description, header = load(trained(key))
+    network, description, header = load(trained(name))
     # One thread computes a batch everywhere else, too, so that the number of cores changes no bit.
     torch.set_num_threads(1)
     names = header["classes"]

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import typer
 from ruamel.yaml import YAML
 
+from fashion.code.difference import first_difference
+from fashion.code.fingerprint import fingerprint, stages
+from fashion.code.identity import RECORD, Record, read_record
+from fashion.code.workers import CommandError, Run, workers
 from fashion.data.fetching import fetch
 from fashion.errors import FashionError
 from fashion.files import write_text
-from fashion.running.commands import attempt, check_clone, output, resolved
-from fashion.running.difference import first_difference
-from fashion.running.workers import CommandError, Run, workers
-from fashion.settings.fingerprint import fingerprint, stages
-from fashion.settings.identity import RECORD, Record, read_record
+from fashion.repository.commands import attempt, check_clone, output, resolved
 from fashion.settings.params import PATH, Params, parsed
 
 # How a row trains here: 22 steps in two epochs, on a quarter of the digits.
@@ -192,8 +192,11 @@ def _compared(
         probes = [(side, precision) for precision in PRECISIONS for side in (before, after)]
         list(pool.map(lambda probe: _prepare(probe[0], probe[1], digits, run), probes))
         rows = [*params.models] if changed & {"train", "evaluate"} else [params.model]
-        reasons = {key: _reason(key, keys or rows, before, after) for key in rows}
-        compared = pool.map(lambda key: _row(key, before, after, run), [key for key in rows if not reasons[key]])
+        names = _names(after)
+        reasons = {key: _reason(key, names[key], keys or rows, before, after) for key in rows}
+        compared = pool.map(
+            lambda key: _row(key, names[key], before, after, run), [key for key in rows if not reasons[key]]
+        )
         found = {}
         for key in rows:
             found[key] = [reason] if (reason := reasons[key]) else next(compared)
@@ -235,29 +238,35 @@ def _failures(stages: Sequence[str], side: Side, place: Path, run: Run) -> dict[
     return failed
 
 
-def _reason(key: str, wanted: Sequence[str], before: Side, after: Side) -> Finding | None:
-    """Why a row is not compared; None if it is."""
-    name, file = f"train@{key}", f"data/inputs/train/{key}.json"
+def _names(side: Side) -> dict[str, str]:
+    """The name of a training of each row."""
+    files = sorted((side.folder / "data/inputs/train").glob("*.json"), reverse=True)
+    return {json.loads(file.read_text())["model"]: file.stem for file in files}
+
+
+def _reason(key: str, name: str, wanted: Sequence[str], before: Side, after: Side) -> Finding | None:
+    """Why a row, with a training of that name, is not compared; None if it is."""
+    row, file = f"train@{key}", f"data/inputs/train/{name}.json"
     if key not in wanted:
-        return Finding(name, "not compared", UNNAMED)
+        return Finding(row, "not compared", UNNAMED)
     if not (before.folder / file).is_file():
-        return Finding(name, "new", f"there is no such row {before.words}")
+        return Finding(row, "new", f"there is no such row {before.words}")
     if (before.folder / file).read_text() != (after.folder / file).read_text():
-        return Finding(name, "not compared", "its settings differ, so it trains again")
+        return Finding(row, "not compared", "its settings differ, so it trains again")
     return None
 
 
-def _row(key: str, before: Side, after: Side, run: Run) -> list[Finding]:
+def _row(key: str, name: str, before: Side, after: Side, run: Run) -> list[Finding]:
     """Train a row on both sides in each precision; evaluate the weights of the first one if all are the same."""
     for precision in PRECISIONS:
         for side in (before, after):
-            run(side.words, side.probe(precision), "train", key)
-        trained = _finding("train", before.probe(precision), after.probe(precision), key)
+            run(side.words, side.probe(precision), "train", name)
+        trained = _finding("train", before.probe(precision), after.probe(precision), key, name)
         if trained.result != "same":
             return [trained._replace(why=f"{trained.why}, in {precision}")]
     for side in (before, after):
-        run(side.words, side.probe(PRECISIONS[0]), "evaluate", key)
-    return [trained, _finding("evaluate", before.probe(PRECISIONS[0]), after.probe(PRECISIONS[0]), key)]
+        run(side.words, side.probe(PRECISIONS[0]), "evaluate", name)
+    return [trained, _finding("evaluate", before.probe(PRECISIONS[0]), after.probe(PRECISIONS[0]), key, name)]
 
 
 def _evaluate(found: Mapping[str, Sequence[Finding]]) -> Finding:
@@ -283,20 +292,22 @@ def _on_digits(stage: str, before: Side, after: Side, run: Run) -> Finding:
     return _finding(stage, places[before], places[after], failed=failed)
 
 
-def _finding(stage: str, before: Path, after: Path, key: str | None = None, failed: str = "") -> Finding:
-    """Compare what a stage wrote in two folders, in the order of its outs in dvc.yaml; failed: why it did not write."""
-    name = f"{stage}@{key}" if key else stage
+def _finding(stage: str, before: Path, after: Path, key: str = "", name: str = "", failed: str = "") -> Finding:
+    """Compare what a stage wrote in two folders, in the order of its outs in dvc.yaml.
+
+    key, name: the row and its training, of train and evaluate. failed: why the stage did not write.
+    """
+    what = f"{stage}@{key}" if key else stage
     if failed:
-        return Finding(name, "not compared", failed)
-    where = first_difference(before, after, [out.replace("${key}", str(key)) for out in _outs(stage)])
-    return Finding(name, "differs" if where else "same", where)
+        return Finding(what, "not compared", failed)
+    where = first_difference(before, after, [out.replace("${key}", name) for out in _outs(stage)])
+    return Finding(what, "differs" if where else "same", where)
 
 
 def _outs(stage: str) -> list[str]:
     """The paths of a stage's outs and metrics."""
     for file in ("dvc.yaml", "models/dvc.yaml"):
         row = YAML(typ="safe").load(Path(file).read_text(encoding="utf-8"))["stages"].get(stage, {})
-        row = row.get("do", row)
         if entries := [*row.get("outs", []), *row.get("metrics", [])]:
             return [path for entry in entries for path in ([entry] if isinstance(entry, str) else entry)]
     raise FashionError(f"no dvc.yaml has a stage {stage} with outs.")

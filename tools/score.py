@@ -6,13 +6,14 @@ from typing import Any
 
 import typer
 
-from fashion.judging.predictions import on_each_part
+from fashion.cli.advice import in_row
+from fashion.errors import made_by
 from fashion.judging.scores import overall
 from fashion.networks.building import build
-from fashion.running.advice import in_row
+from fashion.networks.inference import on_each_part
 from fashion.settings.params import Params
 from fashion.showing.tables import show
-from fashion.using.loading import fill, made_by
+from fashion.using.loading import fill
 
 
 def score(file: Path, model: str, as_json: bool) -> None:

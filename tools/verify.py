@@ -5,6 +5,7 @@ import json
 import os
 from collections.abc import Callable
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -20,15 +21,16 @@ from fashion.errors import FashionError
 from fashion.files import write_csv
 from fashion.judging.comparing import mcnemar
 from fashion.judging.evaluated import read_history, read_predictions, read_scores, scores_file
-from fashion.judging.predictions import finite_logits
 from fashion.networks import weights
 from fashion.networks.building import build
-from fashion.running.commands import output
-from fashion.running.progress import shown
+from fashion.networks.hardware import choose
+from fashion.networks.inference import finite_logits
+from fashion.repository.commands import output
 from fashion.settings.description import Description
 from fashion.settings.params import Params
-from fashion.training.engine import Run, begin
-from fashion.training.hardware import choose
+from fashion.training import engine
+from fashion.training.engine import Run
+from fashion.training.progress import progress
 
 LOCK = "models/dvc.lock"
 
@@ -37,34 +39,34 @@ def verify(key: str | None, epochs: int | None, as_json: bool) -> None:
     """Train again and print what differs from the committed result."""
     params = Params.load()
     key = key or params.model
-    description = params.describe(key)
-    _check_committed(key, description)
+    name, description = params.name(key), params.describe(key)
+    _check_committed(name, description)
     row = description.architecture
     hardware = choose(params.gpu.device, description.gpu)
-    run = begin(build(row.layers, row.init, description.seed), row, description.seed, hardware)
+    run = engine.begin(build(row.layers, row.init, description.seed), row, description.seed, hardware)
     last = min(epochs or row.train.epochs, row.train.epochs)
     say = partial(typer.echo, err=as_json)
     say(f"{key}: {last} of {row.train.epochs} epochs, {hardware.why}")
     train, validation, test = _images(description)
     try:
-        differs_from = _first_difference(key, run, train, validation, last, say)
+        differs_from = _first_difference(name, run, train, validation, last, say)
     except KeyboardInterrupt:
         raise FashionError(f"{key}: interrupted; nothing was written.") from None
     found = {"model": key, "epochs": last, "differs_from": differs_from}
     if last == row.train.epochs:
-        found |= _compare_weights(key, run, test, description)
+        found |= _compare_weights(name, run, test, description)
     same = differs_from is None and found.get("weights_same", True)
     typer.echo(json.dumps({"same": same, **found}, indent=2) if as_json else _words(found))
     if not same:
         raise typer.Exit(1)
 
 
-def _check_committed(key: str, description: Description) -> None:
+def _check_committed(name: str, description: Description) -> None:
     """Raise FashionError unless git holds the result of this training."""
-    stage = f"models/dvc.yaml:evaluate@{key}"
-    if read_scores(key, description.identity) is None:
-        raise FashionError(f"{key} has no result for the current settings and code: dvc repro {stage} makes it.")
-    files = [str(scores_file(key)), f"metrics/history/{key}.csv", f"metrics/predictions/{key}.csv", LOCK]
+    stage = f"models/dvc.yaml:evaluate@{name}"
+    if read_scores(name, description.identity) is None:
+        raise FashionError(f"{name} has no result for the current settings and code: dvc repro {stage} makes it.")
+    files = [str(scores_file(name)), f"metrics/history/{name}.csv", f"metrics/predictions/{name}.csv", LOCK]
     if output("git", "status", "--porcelain", "--", *files):
         raise FashionError(f"{', '.join(files)} are not all committed: commit them, or undo with git restore.")
 
@@ -80,44 +82,45 @@ def _images(description: Description) -> tuple[Part, Part, Part]:
 
 
 def _first_difference(
-    key: str, run: Run, train: Part, validation: Part, last: int, say: Callable[[str], object]
+    name: str, run: Run, train: Part, validation: Part, last: int, say: Callable[[str], object]
 ) -> int | None:
     """Train up to the epoch `last`; return the first with a figure that differs from the committed history, or None."""
-    history = read_history(key).set_index("epoch")
+    history = read_history(name).set_index("epoch")
     if len(history) != (epochs := run.architecture.train.epochs):
-        raise FashionError(f"the history of {key} has {len(history)} epochs, and its recipe {epochs}: run dvc repro.")
-    different = [
-        epoch.number
-        for epoch in shown(run, train, validation, last, say)
-        if any(getattr(epoch, str(name)) != value for name, value in history.loc[epoch.number].items())
-    ]
+        raise FashionError(f"the history of {name} has {len(history)} epochs, and its recipe {epochs}: run dvc repro.")
+    different = []
+    with progress(run, len(train.labels), last, say) as (after_step, show):
+        for epoch in islice(engine.train(run, train, validation, after_step), last):
+            show(epoch)
+            if any(getattr(epoch, str(figure)) != value for figure, value in history.loc[epoch.number].items()):
+                different.append(epoch.number)
     return min(different, default=None)
 
 
-def _compare_weights(key: str, run: Run, test: Part, description: Description) -> dict[str, Any]:
+def _compare_weights(name: str, run: Run, test: Part, description: Description) -> dict[str, Any]:
     """Whether the weights have the lock's checksum; if not, how many predicted labels differ, and the paired test."""
-    locked = _locked(key)
+    locked = _locked(name)
     chosen = max(epoch.number for epoch in run.epochs if epoch.best)
     content = weights.dumps(run.best, weights.header(description, run.hardware.settings()) | {"epoch": chosen})
     if hashlib.md5(content, usedforsecurity=False).hexdigest() == locked:
         return {"weights_same": True}
     run.network.load_state_dict(run.best)
     logits = finite_logits(run.network, test.images, description.architecture.pixels, run.hardware.device)
-    truth, before = read_predictions(key)
+    truth, before = read_predictions(name)
     after = logits.argmax(1).numpy()
     paired = mcnemar(truth, before, after)
     labels = {"labels_different": int((before != after).sum()), "test": paired._asdict(), "words": paired.words}
     return {"weights_same": False, **labels}
 
 
-def _locked(key: str) -> str:
+def _locked(name: str) -> str:
     """The MD5 sum of the weights in DVC's lock."""
     try:
         stages = YAML(typ="safe").load(Path(LOCK).read_text(encoding="utf-8"))["stages"]
-        sums = {out["path"]: out["md5"] for out in stages[f"train@{key}"]["outs"]}
-        return str(sums[f"models/{key}.safetensors"])
+        sums = {out["path"]: out["md5"] for out in stages[f"train@{name}"]["outs"]}
+        return str(sums[f"models/{name}.safetensors"])
     except (YAMLError, ValueError, KeyError, TypeError):
-        raise FashionError(f"{LOCK} has no weights of {key}: undo a change with git restore {LOCK}.") from None
+        raise FashionError(f"{LOCK} has no weights of {name}: undo a change with git restore {LOCK}.") from None
 
 
 def _words(found: dict[str, Any]) -> str:

@@ -13,13 +13,15 @@ from fashion.data.datasets import CLASS_COUNT, FILES, SIDE
 from fashion.errors import FashionError
 from fashion.files import damaged, read_csv
 
+Labels = NDArray[np.int64]
+
 
 @dataclass(frozen=True)
 class Part:
     """Images, uint8 of shape (n, 28, 28) with 0 the background, and their labels, int64 of shape (n,)."""
 
     images: NDArray[np.uint8]
-    labels: NDArray[np.int64]
+    labels: Labels
 
     def take(self, index: NDArray[np.int64]) -> "Part":
         """The images and labels at these indices, in that order."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest, ttest_1samp
 
-from fashion.judging.evaluated import Labels
+from fashion.data.reading import Labels
 
 # The level of significance: a result with a smaller p value counts as more than noise.
 LEVEL = 0.05
@@ -53,13 +53,6 @@ def mcnemar(truth: Labels, before: Labels, after: Labels) -> Paired:
     fixed, broken = int((now & ~was).sum()), int((was & ~now).sum())
     p = binomtest(fixed, fixed + broken).pvalue if fixed + broken else 1.0
     return Paired(len(truth), fixed, broken, float(p))
-
-
-def of_labels(truth: Labels, predicted: Labels) -> dict[str, Any]:
-    """The accuracy of predicted labels, its 95 % Wilson interval, and the number of images."""
-    right = int((predicted == truth).sum())
-    interval = binomtest(right, len(truth)).proportion_ci(method="wilson")
-    return {"accuracy": right / len(truth), "interval": [interval.low, interval.high], "images": len(truth)}
 
 
 def by_class(truth: Labels, before: Labels, after: Labels) -> dict[int, Paired]:

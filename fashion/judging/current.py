@@ -6,8 +6,7 @@ from fashion.settings.description import DESCRIPTIONS, Description
 
 def descriptions() -> dict[str, Description]:
     """The description of every training, as the stage check wrote it, by the training's name."""
-    files = sorted(DESCRIPTIONS.glob("*.json"), key=lambda path: path.stem)
-    return {path.stem: Description.read(path) for path in files}
+    return {name: Description.of(name) for name in sorted(file.stem for file in DESCRIPTIONS.glob("*.json"))}
 
 
 def current(trainings: dict[str, Description]) -> tuple[dict[str, Scores], list[str]]:

@@ -5,11 +5,11 @@ from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from pydantic import AfterValidator, Field
 from typing_extensions import TypedDict
 
 from fashion.data.datasets import CLASS_COUNT
+from fashion.data.reading import Labels
 from fashion.errors import FashionError
 from fashion.files import checked, damaged, read_csv, read_json
 from fashion.settings.description import Fraction
@@ -18,7 +18,6 @@ Label = Annotated[int, Field(ge=0, lt=CLASS_COUNT)]
 Count = Annotated[int, Field(ge=0)]
 # Both ends of an interval.
 Interval = Annotated[list[Fraction], Field(min_length=2, max_length=2)]
-Labels = NDArray[np.int64]
 # The columns of a history: a row for each epoch.
 HISTORY = {
     "epoch": "int64",

@@ -1,19 +1,15 @@
 """The training image that is most like each test image: near-duplicates make a test easier than it looks."""
 
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional
 
+from fashion.data.reading import Labels
 from fashion.errors import FashionError
 from fashion.files import read_csv
-from fashion.judging.evaluated import Labels
-from fashion.threads import each
 
 TABLE = Path("metrics/neighbours.csv")
 # image, neighbour: indices of a test and a training image. mirrored (0 or 1), down, right (pixels): what was done to
@@ -30,59 +26,36 @@ COLUMNS = {
 }
 # Up to this distance a pair counts as near-duplicates: most of them look like two photos of the same piece.
 NEAR = 18.0
-# Test images that a thread compares at once: their distances take 60 MB.
-BLOCK = 250
-# Images for each view whose distances are computed again, exactly.
-CANDIDATES = 2
-Images = NDArray[np.uint8]
-Found = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]
+# Near-duplicates are counted up to each of these distances.
+LIMITS = (14.0, NEAR, 22.0)
 
 
-def nearest(images: Images, others: Images, after_block: Callable[[], object] = lambda: None) -> Found:
-    """For each image: the index of the nearest of the others, the view, and the sum of squared differences.
+def read_neighbours(truth: Labels, known: Labels | None = None) -> pd.DataFrame:
+    """The neighbour of each test image, in the columns of COLUMNS.
 
-    images, others: uint8 (n, 28, 28) and (m, 28, 28). The view is the number of one of the `views` of the image. Of
-    others that are equally near, the one of the first view counts, then the first one. Of each view, only the
-    CANDIDATES that are nearest by rounded distances are compared.
+    truth, known: the true labels of the test images, and of the training images, if these are to be compared too.
     """
-    exact = torch.tensor(others).flatten(1).int()
-    flat = exact.float()
-    squares = flat.square().sum(1)
-
-    def search(part: Tensor) -> Found:
-        block = views(part)
-        # Rounded distances, without the term that all have in common: they take a tenth of the time of whole numbers.
-        rough = (squares - 2 * view.float() @ flat.T for view in block)
-        candidates = torch.stack([row.topk(CANDIDATES, largest=False).indices.sort()[0] for row in rough], 1)
-        differences = block.movedim(0, 1)[:, :, None].int() - exact[candidates]
-        sums = differences.square().sum(3).flatten(1).numpy()
-        best = sums.argmin(1)
-        rows = np.arange(len(best))
-        after_block()
-        return candidates.flatten(1).numpy()[rows, best], best // CANDIDATES, sums[rows, best]
-
-    index, view, total = zip(*each(search, torch.tensor(images).split(BLOCK)), strict=True)
-    return np.concatenate(index), np.concatenate(view), np.concatenate(total)
-
-
-def views(images: Tensor) -> Tensor:
-    """The 18 views of uint8 images (n, 28, 28), flat: (18, n, 784).
-
-    First the images moved by up to one pixel each way, row by row from up and left to down and right, then their mirror
-    images.
-    """
-    both = functional.pad(torch.stack([images, images.flip(2)]), (1, 1, 1, 1))
-    side = images.shape[1]
-    moved = [both[:, :, row : row + side, column : column + side] for row in (2, 1, 0) for column in (2, 1, 0)]
-    return torch.stack(moved, 1).flatten(0, 1).flatten(2)
-
-
-def read_neighbours(truth: Labels) -> pd.DataFrame:
-    """The neighbour of each test image, in the columns of COLUMNS; truth: the true labels of the test images."""
     table = read_csv(TABLE, COLUMNS)
     if not (np.array_equal(table["label"], truth) and np.array_equal(table["image"], range(len(truth)))):
         raise FashionError(f"{TABLE} is of other test images: run dvc repro models/dvc.yaml:neighbours.")
+    if known is not None:
+        inside = table["neighbour"].between(0, len(known) - 1).all()
+        if not (inside and np.array_equal(known[table["neighbour"]], table["neighbour_label"])):
+            raise FashionError(f"{TABLE} is of other training images: run dvc repro models/dvc.yaml:neighbours.")
     return table
+
+
+def counts(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """For each of LIMITS: how many test images have a neighbour so near, and how many of these another label.
+
+    bound: the accuracy of a network that gives each of them its neighbour's label, and all others the right one.
+    """
+    rows = []
+    for limit in LIMITS:
+        near = table[table["distance"] <= limit]
+        differ = int((near["label"] != near["neighbour_label"]).sum())
+        rows.append({"limit": limit, "near": len(near), "differ": differ, "bound": 1 - differ / len(table)})
+    return rows
 
 
 def read_near(truth: Labels) -> NDArray[np.bool_]:

@@ -8,23 +8,28 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 from sklearn.metrics import f1_score, log_loss, precision_recall_fscore_support
 
+from fashion.data.reading import Labels
+
 # The number of bins of equal width in confidence; 15 is usual since Guo et al. 2017, arXiv 1706.04599.
 BINS = 15
 Probabilities = NDArray[np.float64]
-Labels = NDArray[np.int64]
+
+
+def accuracy(labels: Labels, predictions: Labels) -> dict[str, Any]:
+    """The share of correct predictions, and its 95 % Wilson interval."""
+    correct = int((predictions == labels).sum())
+    interval = binomtest(correct, len(labels)).proportion_ci(method="wilson")
+    return {"accuracy": correct / len(labels), "interval": [interval.low, interval.high]}
 
 
 def overall(labels: Labels, probabilities: Probabilities) -> dict[str, Any]:
-    """Accuracy, its 95 % Wilson interval, mean cross-entropy in nats and macro F1."""
+    """Accuracy, its interval, mean cross-entropy in nats and macro F1."""
     predictions, classes = probabilities.argmax(1), range(probabilities.shape[1])
-    correct = int((predictions == labels).sum())
-    interval = binomtest(correct, len(labels)).proportion_ci(method="wilson")
     return {
-        "accuracy": correct / len(labels),
-        "interval": [interval.low, interval.high],
+        **accuracy(labels, predictions),
         "loss": float(log_loss(labels, probabilities, labels=classes)),
         "macro_f1": float(f1_score(labels, predictions, labels=classes, average="macro", zero_division=0)),
-        "correct": correct,
+        "correct": int((predictions == labels).sum()),
         "images": len(labels),
     }
 

@@ -10,7 +10,7 @@ from fashion.settings.description import Fraction
 
 
 class Seeds(TypedDict):
-    """The accuracies of an architecture's repeats on one part of the data.
+    """The accuracies of an architecture's trainings with all seeds, on one part of the data.
 
     p: of the test that their mean is above the published accuracy; None if none is published.
     """
@@ -24,8 +24,9 @@ class Seeds(TypedDict):
 class Ranked(TypedDict):
     """A row of the leaderboard.
 
-    distinct_accuracy: on the test images without near-duplicates. clear_accuracy: on those without a doubtful label.
-    repeats: by part of the data; empty if there are fewer than two.
+    The accuracies are those of the training with the first seed. distinct_accuracy: on the test images without
+    near-duplicates. clear_accuracy: on those without a doubtful label. seeds: by part of the data; empty if fewer than
+    two are evaluated.
     """
 
     model: str
@@ -40,7 +41,7 @@ class Ranked(TypedDict):
     distinct_accuracy: Fraction
     clear_accuracy: Fraction
     published: dict[str, Fraction]
-    repeats: dict[str, Seeds]
+    seeds: dict[str, Seeds]
     level_with: list[str]
 
 

@@ -1,1 +1,1 @@
-"""Networks: their layers, how to build them from a row of params.yaml, weights files, logits."""
+"""Networks: layers, how to build them from a row of params.yaml, devices, weights files, logits."""

@@ -1,8 +1,17 @@
-"""From stored images to logits."""
+"""From stored images to logits and probabilities."""
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fashion.data.reading import read_part, read_split
+from fashion.errors import FashionError
+from fashion.networks.hardware import choose, configure, place
+from fashion.settings.description import Description, Pixels
 from fashion.threads import each
 
 # The largest maps, AlexNet's first, then take 30 MB in fp32. glibc gets blocks above 32 MB from the system every time,
@@ -32,3 +41,42 @@ def logits(
 
     batches = images.split(INFERENCE_BATCH)
     return torch.cat(each(of_batch, batches) if device == "cpu" else [of_batch(batch) for batch in batches])
+
+
+def finite_logits(
+    network: nn.Module, images: NDArray[np.uint8], pixels: Pixels, device: torch.device | str = "cpu"
+) -> Tensor:
+    """A network's logits for uint8 images (n, 28, 28): float32 (n, 10), on the CPU.
+
+    device: where the network is. Raises FashionError if a logit is NaN or infinite.
+    """
+    output = logits(network, torch.tensor(images, device=device), pixels.black, pixels.white).cpu()
+    if not output.isfinite().all():
+        raise FashionError("these weights give logits that are NaN or infinite: train them again.")
+    return output
+
+
+def on_each_part(
+    network: nn.Sequential, description: Description, device: str
+) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.float64]]]:
+    """Labels (n) and the network's probabilities (n, 10) for the train, validation and test images of its split.
+
+    description: of the network's training. device: as in params.yaml. Computed in full precision on every machine,
+    without augmentation. The last part, `mirrored_test`, has the mean of the probabilities for each test image and for
+    its mirror image.
+    """
+    hardware = choose(device, description.gpu.model_copy(update={"precision": "fp32"}))
+    configure(hardware)
+    placed, pixels = place(network, hardware), description.architecture.pixels
+
+    def probabilities(images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        return torch.softmax(finite_logits(placed, images, pixels, hardware.device).double(), 1).numpy()
+
+    raw = Path("data/raw")
+    training, validation = read_split(Path(f"data/splits/{description.model}.csv"), read_part(raw, "train"))
+    for name, part in (("train", training), ("validation", validation)):
+        yield name, part.labels, probabilities(part.images)
+    test = read_part(raw, "test")
+    found = probabilities(test.images)
+    yield "test", test.labels, found
+    yield "mirrored_test", test.labels, (found + probabilities(test.images[:, :, ::-1].copy())) / 2

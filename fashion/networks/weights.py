@@ -36,6 +36,15 @@ class Header(TypedDict):
     epoch: int
 
 
+def trained(name: str) -> Path:
+    """The file of a training's weights; if it is missing, FashionError says how to get it."""
+    path = Path(f"models/{name}.safetensors")
+    if not path.is_file():
+        stage = f"models/dvc.yaml:train@{name}"
+        raise FashionError(f"{path} is not here: dvc repro {stage} trains it, dvc pull {stage} fetches it.")
+    return path
+
+
 def header(description: Description, hardware: dict[str, Any]) -> dict[str, Any]:
     """What is known of a `Header` before the training."""
     return {

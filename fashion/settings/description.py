@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -16,12 +18,12 @@ from pydantic import (
 )
 
 from fashion.data.datasets import DATASETS, FULL
-from fashion.errors import FashionError
-from fashion.settings.kernels import Kernels
+from fashion.environment import Kernels
+from fashion.errors import FashionError, did_you_mean
 
 # Stages depend on this folder instead of params.yaml and the code; the stage check writes it.
 INPUTS = Path("data/inputs")
-# The descriptions: KEY.json for an architecture's training, KEY-SEED.json for a repeat.
+# The descriptions: KEY-SEED.json for the training of an architecture with a seed.
 DESCRIPTIONS = INPUTS / "train"
 
 
@@ -143,7 +145,7 @@ class Architecture(Settings):
 
 
 class Numerics(Settings):
-    """The settings of `gpu` that change a result's last bits."""
+    """The settings of `gpu` that change results."""
 
     precision: Literal["auto", "fp32", "bf16", "fp16"]
     compile: bool
@@ -184,6 +186,14 @@ class Description(Settings):
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     @classmethod
+    def of(cls, name: str) -> Self:
+        """The description of a training, as check wrote it; FashionError if there is none, or if it is damaged."""
+        path = DESCRIPTIONS / f"{name}.json"
+        if not path.is_file() and (known := sorted(file.stem for file in DESCRIPTIONS.glob("*.json"))):
+            raise FashionError(f"no training is called {name!r}: {did_you_mean(name, known)}")
+        return cls.read(path)
+
+    @classmethod
     def read(cls, path: Path) -> Self:
         """Read a description; FashionError if the file is missing or damaged."""
         try:
@@ -195,3 +205,17 @@ class Description(Settings):
         except (ValueError, RecursionError) as error:
             raise FashionError(f"{path} is damaged ({str(error).splitlines()[0]}): run dvc repro again.") from None
         return description
+
+
+@contextmanager
+def unchanged(name: str) -> Iterator[None]:
+    """Raise FashionError if the description of a training changes while the body runs.
+
+    DVC reads it again when a training ends, and would record the result as that of the new description.
+    """
+    before = Description.of(name)
+    yield
+    if Description.of(name).text != before.text:
+        raise FashionError(
+            f"settings or code of {name} changed while it trained: undo that to keep the result, then run dvc repro."
+        )

@@ -6,14 +6,14 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, Field, PositiveInt
+from pydantic import AfterValidator, BaseModel, Field, PositiveInt
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, NodeEvent
 
+from fashion.code.identity import identity
 from fashion.errors import FashionError, did_you_mean
 from fashion.settings.description import (
-    MOST_LANES,
     Architecture,
     DatasetName,
     Description,
@@ -27,7 +27,6 @@ from fashion.settings.description import (
     Settings,
     Split,
 )
-from fashion.settings.identity import identity
 
 PATH = Path("params.yaml")
 UNDO = f"Fix it, or undo your change with: git restore {PATH}"
@@ -44,6 +43,12 @@ def _device(value: str) -> str:
     raise ValueError("must be auto, cpu, mps, cuda or cuda:N, with N from 0 to 99")
 
 
+def _distinct(seeds: list[int]) -> list[int]:
+    if len({*seeds}) == len(seeds):
+        return seeds
+    raise ValueError("has a seed twice: one training would run twice")
+
+
 class Data(Settings):
     """The data set."""
 
@@ -54,18 +59,10 @@ class Gpu(Numerics):
     """Where and how training computes."""
 
     device: Annotated[str, AfterValidator(_device)]
-    processes: Annotated[int, Field(ge=1, le=MOST_LANES)]
 
 
-class Repeat(Settings):
-    """A further training of an architecture, with another seed."""
-
-    model: str
-    seed: Seed
-
-
-class Class(Settings):
-    """What trainings of a class may use at most, and the architecture that stands for it.
+class Budget(Settings):
+    """What a training may use at most, and the architecture that does best within it.
 
     parameters: fewer than this. minutes: of training, on two cores.
     """
@@ -108,15 +105,14 @@ class Params(Settings):
     """The whole of params.yaml."""
 
     model: str
-    seed: Seed
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
     data: Data
     splits: dict[Key, Split]
     pixels: Pixels
     train: Recipe
     gpu: Gpu
-    repeats: dict[str, Repeat]
     models: dict[Key, Row]
-    classes: dict[Key, Class]
+    budgets: dict[Key, Budget]
     published: dict[Key, Published]
 
     @classmethod
@@ -131,21 +127,17 @@ class Params(Settings):
         return params
 
     def _check_names(self) -> None:
-        """Raise FashionError for the first name that refers to nothing, or a repeat whose name is not KEY-SEED."""
+        """Raise FashionError for the first name that refers to nothing."""
         rows = self.models
         references: list[tuple[str, str, Iterable[str]]] = [("model", self.model, rows)]
         references += [(f"models.{key}.split", row.split, self.splits) for key, row in rows.items()]
-        references += [(f"repeats.{name}.model", repeat.model, rows) for name, repeat in self.repeats.items()]
-        references += [(f"classes.{key}.model", one.model, rows) for key, one in self.classes.items()]
+        references += [(f"budgets.{key}.model", one.model, rows) for key, one in self.budgets.items()]
         references += [(f"published.{key}", key, rows) for key in self.published]
         for where, name, known in references:
             if name not in known:
                 raise FashionError(
                     f"{PATH}: {where} names {name!r}, which does not exist: {did_you_mean(name, known)} {UNDO}"
                 )
-        for name, repeat in self.repeats.items():
-            if name != (right := f"{repeat.model}-{repeat.seed}"):
-                raise FashionError(f"{PATH}: repeats.{name} must be called {right}, after its model and seed. {UNDO}")
 
     def architecture(self, key: str) -> Row:
         """The row called `key`; FashionError if there is none."""
@@ -159,23 +151,34 @@ class Params(Settings):
             return {}
         return self.published[key].accuracies()
 
-    def describe(self, name: str) -> Description:
-        """The description of a training: an architecture with the common seed, or a repeat with its own.
+    def name(self, key: str, seed: int | None = None) -> str:
+        """The name of an architecture's training, by default with the first seed; FashionError for an unknown key."""
+        self.architecture(key)
+        return f"{key}-{self.seeds[0] if seed is None else seed}"
 
-        Raises FashionError if there is none of that name.
-        """
-        repeat = self.repeats.get(name)
-        key, seed = (repeat.model, repeat.seed) if repeat else (name, self.seed)
+    def describe(self, key: str, seed: int | None = None) -> Description:
+        """The description of that training; FashionError for an unknown key."""
         row = self.architecture(key)
         return Description(
             model=key,
-            seed=seed,
+            seed=self.seeds[0] if seed is None else seed,
             dataset=self.data.dataset,
             split=self.splits[row.split],
-            architecture=Architecture(**{name: getattr(row, name) for name in Architecture.model_fields}),
-            gpu=Numerics(**{name: getattr(self.gpu, name) for name in Numerics.model_fields}),
+            architecture=Architecture(**{field: getattr(row, field) for field in Architecture.model_fields}),
+            gpu=Numerics(**{field: getattr(self.gpu, field) for field in Numerics.model_fields}),
             code=identity("train", key),
         )
+
+
+class _Where(BaseModel):
+    """The settings of `gpu`, whatever else the file has."""
+
+    gpu: Gpu
+
+
+def gpu() -> Gpu:
+    """The settings of `gpu` alone; `device` is in no description."""
+    return _Where.model_validate(_read(PATH)).gpu
 
 
 def _read(path: Path) -> object:

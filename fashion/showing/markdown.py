@@ -1,6 +1,14 @@
-"""Tables as Markdown."""
+"""Tables as Markdown, and the places for them in pages written by hand."""
 
-from collections.abc import Container, Iterable, Sequence
+import re
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+
+PLACE = re.compile(r"(<!-- table: (\w+) -->\n)(?:.*?\n)??(<!-- end -->)", re.DOTALL)
+
+
+def filled(page: str, tables: Mapping[str, Callable[[], str]]) -> str:
+    """A page with these tables, by name, between the comments `<!-- table: NAME -->` and `<!-- end -->`."""
+    return PLACE.sub(lambda place: f"{place[1]}{tables[place[2]]()}\n{place[3]}", page)
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: Container[int] = ()) -> str:

@@ -15,8 +15,9 @@ from fashion.judging.summaries import Seeds
 def render(template: str, **content: Any) -> str:
     """Fill in a template; in HTML everything but Markup is escaped.
 
-    Filters for templates: `percent` for fractions, `p_value` for tests, `seeds` for further seeds, `short` for large
-    numbers, `data` for PNG bytes as a data URL, `drawing` for SVG, `title_of` for a data set's title.
+    Filters for templates: `percent` for fractions, `p_value` for tests, `seeds` for the mean of seeds, `duration` for
+    seconds, `short` for large numbers, `data` for PNG bytes as a data URL, `drawing` for SVG, `title_of` for a data
+    set's title.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -29,6 +30,7 @@ def render(template: str, **content: Any) -> str:
         "percent": percent,
         "p_value": p_value,
         "seeds": seeds,
+        "duration": duration,
         "short": short,
         "data": data,
         "drawing": Markup,
@@ -43,8 +45,15 @@ def percent(fraction: float, places: int = 2) -> str:
 
 
 def seeds(summary: Seeds) -> str:
-    """Mean and standard deviation over further seeds, and their number: 90.81 % ± 0.10 (5)."""
+    """Mean and standard deviation over the seeds, and their number: 90.81 % ± 0.10 (3)."""
     return f"{percent(summary['mean'])} ± {100 * summary['deviation']:.2f} ({summary['seeds']})"
+
+
+def duration(seconds: float) -> str:
+    """Hours and minutes, rounded to minutes, at least one; empty for 0."""
+    minutes = max(1, round(seconds / 60))
+    hours, rest = divmod(minutes, 60)
+    return "" if not seconds else f"{hours} h {rest} min" if hours else f"{minutes} min"
 
 
 def short(number: float) -> str:

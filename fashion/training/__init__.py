@@ -1,1 +1,1 @@
-"""The training engine: augmentation, hardware, lanes, recipes, epochs."""
+"""The training engine: augmentation, lanes, recipes, epochs, checkpoints, progress."""

@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed, nn
-from torch.nn import functional
+from torch import Tensor, nn
 
 from fashion.data.reading import Part
 from fashion.errors import FashionError
-from fashion.networks.inference import logits, scaled
+from fashion.networks.hardware import Hardware, configure, place
+from fashion.networks.inference import logits
 from fashion.settings.description import Architecture
-from fashion.training.augmentation import augmented, views
-from fashion.training.hardware import Hardware, configure, place
-from fashion.training.lanes import Lane, Lanes, Loss
-from fashion.training.recipe import learning_rate, make_optimizer, smallest_share, steps_per_epoch
+from fashion.training.augmentation import views
+from fashion.training.lanes import Lanes, sums
+from fashion.training.recipe import learning_rate, smallest_share, steps_per_epoch
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,7 @@ class Run:
 def begin(network: nn.Sequential, architecture: Architecture, seed: int, hardware: Hardware) -> Run:
     """Place a network on its device and prepare to train it there."""
     configure(hardware)
-    recipe, precision = architecture.train, hardware.numerics.precision
-    lanes = Lanes(place(network, hardware), hardware, lambda weights: make_optimizer(weights, recipe, precision))
+    lanes = Lanes(place(network, hardware), architecture, hardware)
     return Run(network, architecture, seed, hardware, lanes, [], {})
 
 
@@ -92,12 +90,12 @@ def train(
     held_out, held_out_labels = _on(hardware.device, validation)
     source, lanes = views(images, recipe.augment), hardware.numerics.lanes
     smallest_share(size := min(recipe.batch_size, len(labels)), lanes)
-    step = run.lanes.stepper(loss_of(run, source, labels, size))
+    step = run.lanes.stepper(source, labels, size)
     for number in range(len(run.epochs) + 1, recipe.epochs + 1):
         rate, train_loss, train_accuracy = _train_epoch(run, number, len(labels), step, after_step)
-        network = run.lanes.own[0].network
+        network = run.lanes.all[0].network
         output = logits(network, held_out, pixels.black, pixels.white, hardware.dtype)
-        validation_loss, validation_accuracy = _sums(output, held_out_labels).div(len(held_out_labels)).tolist()
+        validation_loss, validation_accuracy = sums(output, held_out_labels).div(len(held_out_labels)).tolist()
         if not math.isfinite(train_loss + validation_loss):
             raise FashionError(f"in epoch {number} the loss became NaN or infinite: lower train.learning_rate.")
         before = max(((epoch.validation_accuracy, -epoch.validation_loss) for epoch in run.epochs), default=(-1.0, 0.0))
@@ -114,19 +112,6 @@ def train(
         if epoch.best:
             run.best = {name: tensor.detach().to("cpu", copy=True) for name, tensor in run.network.state_dict().items()}
         yield epoch
-
-
-def loss_of(run: Run, source: Tensor, labels: Tensor, size: int) -> Loss:
-    """The loss of lanes, with logits and labels: its sum over the lanes is the mean over a batch of this size."""
-    recipe, pixels = run.architecture.train, run.architecture.pixels
-
-    def loss(lane: Lane, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        batch, targets = augmented(source, share, recipe.augment, lane.generator), labels[share]
-        with run.hardware.autocast():
-            output = lane.network(scaled(batch, pixels.black, pixels.white)).float()
-        return _loss(output, targets, recipe.label_smoothing) / size, output, targets
-
-    return loss
 
 
 def _train_epoch(
@@ -150,23 +135,10 @@ def _train_epoch(
         after_step()
     run.lanes.end_epoch()
     of_lanes = [
-        _sums(torch.cat(lane.outputs), torch.cat(lane.targets), recipe.label_smoothing) for lane in run.lanes.own
+        sums(torch.cat(lane.outputs), torch.cat(lane.targets), recipe.label_smoothing) for lane in run.lanes.all
     ]
-    sums = torch.stack(of_lanes).sum(0)
-    if hardware.processes > 1:
-        distributed.all_reduce(sums)
-    train_loss, train_accuracy = sums.div(steps * size).tolist()
+    train_loss, train_accuracy = torch.stack(of_lanes).sum(0).div(steps * size).tolist()
     return rate, train_loss, train_accuracy
-
-
-def _loss(output: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """The sum of the cross-entropies of logits."""
-    return functional.cross_entropy(output, labels, label_smoothing=label_smoothing, reduction="sum")
-
-
-def _sums(output: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
-    """The sum of the cross-entropies of logits, and the number of correct predictions: float32 (2)."""
-    return torch.stack([_loss(output, labels, label_smoothing), (output.argmax(1) == labels).sum()])
 
 
 def _on(device: torch.device, part: Part) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """Lanes: the parts of each batch, computed by one thread each, whose gradients are added in the lanes' order.
 
-The number of lanes determines a result's last bits. The number of cores or threads that compute them does not, and two
-processes with one lane each give the bits of one with two. More lanes in several processes are added in another order.
+The number of lanes is part of the algorithm: each lane has its own random numbers and batch-norm statistics. The number
+of cores or threads that compute them is not.
 """
 
 import copy
@@ -9,17 +9,20 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import accumulate
-from typing import Any, TypeAlias, TypeVar
+from typing import Any
 
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
+from torch.nn import functional
 
+from fashion.networks.hardware import Hardware
+from fashion.networks.inference import scaled
 from fashion.networks.layers import Dropout
+from fashion.settings.description import Architecture
 from fashion.threads import cores, each
+from fashion.training.augmentation import augmented
 from fashion.training.graphs import Replay
-from fashion.training.hardware import Hardware
-
-T = TypeVar("T")
+from fashion.training.recipe import make_optimizer
 
 # Weights are padded to, and cut at, multiples of this many values: whole vectors, so that no cut changes a rounding.
 WHOLE = 64
@@ -43,10 +46,6 @@ class Lane:
     targets: list[Tensor] = field(default_factory=list)
 
 
-# For a lane and its share of a batch: what the step lowers, the logits and the labels.
-Loss: TypeAlias = Callable[[Lane, Tensor], tuple[Tensor, Tensor, Tensor]]
-
-
 @dataclass
 class Slice:
     """Weights that one thread updates.
@@ -61,16 +60,16 @@ class Slice:
 
 
 class Lanes:
-    """The lanes of this process, and the weights that they share, in one flat tensor: few operations a step."""
+    """All lanes, and the weights that they share, in one flat tensor: few operations a step."""
 
     def __init__(
         self,
         placed: nn.Sequential,
+        architecture: Architecture,
         hardware: Hardware,
-        make_optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
     ) -> None:
         """Move a placed network's weights into one flat tensor; its parameters become views of that."""
-        self._placed, self._hardware = placed, hardware
+        self._placed, self._architecture, self._hardware = placed, architecture, hardware
         self._scaler = torch.amp.GradScaler(hardware.device.type, enabled=hardware.numerics.precision == "fp16")
         parameters = list(placed.parameters())
         starts = [0, *accumulate(-(-weight.numel() // WHOLE) * WHOLE for weight in parameters)]
@@ -88,26 +87,23 @@ class Lanes:
         pairs = zip(parameters, views(rounded), strict=True)
         self._leaves = [nn.Parameter(view if id(weight) in low else weight.detach()) for weight, view in pairs]
         shared = {id(weight): leaf for weight, leaf in zip(parameters, self._leaves, strict=True)}
-        self.own = []
-        for _ in range(hardware.numerics.lanes // hardware.processes):
+        self.all = []
+        for _ in range(hardware.numerics.lanes):
             network = copy.deepcopy(placed, dict(shared))
             if hardware.numerics.compile:
                 network.compile()
             gradients = torch.zeros_like(weights)
-            self.own.append(Lane(network, torch.Generator(hardware.device), gradients, views(gradients)))
-        rows = (weights, rounded, *(lane.gradients for lane in self.own))
+            self.all.append(Lane(network, torch.Generator(hardware.device), gradients, views(gradients)))
+        rows = (weights, rounded, *(lane.gradients for lane in self.all))
         parts = zip(*(row.split(_slice_size(weights)) for row in rows), strict=True)
-        self._slices = [_slice(make_optimizer, *part) for part in parts]
+        self._slices = [self._slice(*part) for part in parts]
 
     def start_epoch(self, seeds: Sequence[Sequence[int]]) -> None:
-        """Copy the network's state to the lanes, and seed augmentation and dropout.
-
-        seeds: two for each lane of all processes.
-        """
+        """Copy the network's state to the lanes, and seed augmentation and dropout: two seeds for each lane."""
         self._spread()
-        for lane, (augmentation, dropout) in self._with_own(seeds):
+        for lane, (augmentation, dropout) in zip(self.all, seeds, strict=True):
             lane.generator.manual_seed(augmentation)
-            # On GPUs, dropout draws from torch's own generator: there a process has only one lane.
+            # On GPUs, dropout draws from torch's own generator: there is only one lane.
             torch.manual_seed(dropout)
             draws = torch.Generator().manual_seed(dropout)
             for module in lane.network.modules():
@@ -117,55 +113,61 @@ class Lanes:
             lane.targets.clear()
             lane.network.train()
 
-    def stepper(self, loss: Loss) -> Callable[[float, Tensor], None]:
+    def stepper(self, source: Tensor, labels: Tensor, size: int) -> Callable[[float, Tensor], None]:
         """A function that, for a rate and a batch, its images' indices, updates the weights once.
 
-        It uses the gradient of the sum of the lanes' losses. All batches have the same size.
+        It lowers the sum of the lanes' losses, the mean over a batch. source: the `views` of all images. size: that of
+        every batch.
         """
-        compute: Callable[[Tensor], list[Tensor]] = partial(self._compute, loss)
+        compute: Callable[[Tensor], list[Tensor]] = partial(self._compute, source, labels, size)
         if self._replayable():
-            compute = Replay(compute, self.own[0].generator)
+            compute = Replay(compute, self.all[0].generator)
 
         def step(rate: float, batch: Tensor) -> None:
             for piece in self._slices:
                 _set_rate(piece.optimizer.param_groups[0], rate)
             outputs_and_targets = iter(compute(batch))
-            for lane in self.own:
+            for lane in self.all:
                 lane.outputs.append(next(outputs_and_targets))
                 lane.targets.append(next(outputs_and_targets))
 
         return step
 
     def _replayable(self) -> bool:
-        """Whether a CUDA graph can replay a step: on one GPU, if nothing in it waits for a value from there."""
+        """Whether a CUDA graph can replay a step: on a GPU, if nothing in it waits for a value from there."""
         # In fp16 only a fused optimizer decides on the GPU whether a gradient overflowed.
         stays = _is_fused if self._scaler.is_enabled() else _counts_on_device
-        one = self._hardware.device.type == "cuda" and self._hardware.processes == 1
-        return one and all(stays(piece.optimizer) for piece in self._slices)
+        return self._hardware.device.type == "cuda" and all(stays(piece.optimizer) for piece in self._slices)
 
-    def _compute(self, loss: Loss, batch: Tensor) -> list[Tensor]:
+    def _compute(self, source: Tensor, labels: Tensor, size: int, batch: Tensor) -> list[Tensor]:
         """Update the weights once; return each lane's logits and labels, one after the other."""
+        recipe, pixels = self._architecture.train, self._architecture.pixels
 
         def differentiate(task: tuple[Lane, Tensor]) -> tuple[Tensor, Tensor]:
             lane, share = task
-            value, output, targets = loss(lane, share)
-            gradients = torch.autograd.grad(self._scaler.scale(value), self._leaves)
+            images, targets = augmented(source, share, recipe.augment, lane.generator), labels[share]
+            with self._hardware.autocast():
+                output = lane.network(scaled(images, pixels.black, pixels.white)).float()
+            loss = _loss(output, targets, recipe.label_smoothing) / size
+            gradients = torch.autograd.grad(self._scaler.scale(loss), self._leaves)
             for view, gradient in zip(lane.views, gradients, strict=True):
                 view.copy_(gradient)
             return output.detach(), targets
 
-        results = each(differentiate, self._with_own(batch.tensor_split(self._hardware.numerics.lanes)))
-        if self._hardware.processes > 1:
-            total, *others = (lane.gradients for lane in self.own)
-            distributed.all_reduce(_add(total, others))
+        results = each(differentiate, list(zip(self.all, batch.tensor_split(len(self.all)), strict=True)))
         each(self._update, self._slices)
         self._scaler.update()
         return [tensor for of_lane in results for tensor in of_lane]
 
+    def _slice(self, weights: Tensor, rounded: Tensor, *gradients: Tensor) -> Slice:
+        leaf = nn.Parameter(weights)
+        leaf.grad = gradients[0]
+        optimizer = make_optimizer([leaf], self._architecture.train, self._hardware.numerics.precision)
+        return Slice(optimizer, leaf, rounded, gradients)
+
     @torch.no_grad()
     def _update(self, piece: Slice) -> None:
-        if self._hardware.processes == 1:
-            _add(piece.gradients[0], piece.gradients[1:])
+        _add(piece.gradients[0], piece.gradients[1:])
         self._scaler.step(piece.optimizer)
         if piece.rounded.dtype != piece.weights.dtype:
             piece.rounded.copy_(piece.weights)
@@ -177,9 +179,7 @@ class Lanes:
             buffer.copy_(first)
             if name.endswith(("running_mean", "running_var")):
                 _add(buffer, others)
-                if self._hardware.processes > 1:
-                    distributed.all_reduce(buffer)
-                buffer.div_(self._hardware.numerics.lanes)
+                buffer.div_(len(self.all))
         self._spread()
 
     @torch.no_grad()
@@ -191,14 +191,9 @@ class Lanes:
         for piece in self._slices:
             piece.rounded.copy_(piece.weights)
 
-    def _with_own(self, of_all: Sequence[T]) -> list[tuple[Lane, T]]:
-        """The lanes of this process, each with its item from a list for all lanes."""
-        first = self._hardware.rank * len(self.own)
-        return list(zip(self.own, of_all[first : first + len(self.own)], strict=True))
-
     def _buffers(self) -> Iterator[tuple[Tensor, ...]]:
         """Each buffer of the lanes' networks, in the lanes' order."""
-        return zip(*(lane.network.buffers() for lane in self.own), strict=True)
+        return zip(*(lane.network.buffers() for lane in self.all), strict=True)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, object]]:
         """The optimizer's state, flat tensors and counters that do not depend on the slices, and the scaler's."""
@@ -237,17 +232,6 @@ def _slice_size(weights: Tensor) -> int:
     return max(SLICE, -(-len(weights) // cores() // WHOLE) * WHOLE)
 
 
-def _slice(
-    make_optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer],
-    weights: Tensor,
-    rounded: Tensor,
-    *gradients: Tensor,
-) -> Slice:
-    leaf = nn.Parameter(weights)
-    leaf.grad = gradients[0]
-    return Slice(make_optimizer([leaf]), leaf, rounded, gradients)
-
-
 def _set_rate(group: dict[str, Any], rate: float) -> None:
     """Set an optimizer's rate; a rate on the GPU in place, where a CUDA graph reads it."""
     if isinstance(group["lr"], Tensor):
@@ -265,8 +249,17 @@ def _counts_on_device(optimizer: torch.optim.Optimizer) -> bool:
     return _is_fused(optimizer) or bool(optimizer.defaults.get("capturable"))
 
 
-def _add(total: Tensor, others: Sequence[Tensor]) -> Tensor:
+def _add(total: Tensor, others: Sequence[Tensor]) -> None:
     """Add the others to the first tensor, in their order."""
     for other in others:
         total += other
-    return total
+
+
+def sums(output: Tensor, labels: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """The sum of the cross-entropies of logits, and the number of correct predictions: float32 (2)."""
+    return torch.stack([_loss(output, labels, label_smoothing), (output.argmax(1) == labels).sum()])
+
+
+def _loss(output: Tensor, labels: Tensor, label_smoothing: float) -> Tensor:
+    """The sum of the cross-entropies of logits."""
+    return functional.cross_entropy(output, labels, label_smoothing=label_smoothing, reduction="sum")

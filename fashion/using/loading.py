@@ -1,8 +1,6 @@
 """Load weights outside the pipeline, also from files made by others, but only if they fit."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -12,30 +10,9 @@ from torch import Tensor, nn
 from fashion.errors import FashionError
 from fashion.networks import weights
 from fashion.settings.description import Description
-from fashion.settings.params import Params
 
 # The types in which weights may be stored; smaller ones have no meaning without their scale factors.
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-
-
-@contextmanager
-def made_by(stage: str) -> Iterator[None]:
-    """If the body does not find a file, raise a FashionError that names the stage that makes it."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise FashionError(f"{error.filename} is not here: dvc repro {stage} makes it.") from None
-
-
-def trained(key: str) -> Path:
-    """The file of an architecture's weights; if it is missing, FashionError says how to get it."""
-    path = Path(f"models/{key}.safetensors")
-    if not path.is_file():
-        # Report an unknown name as such.
-        Params.load().architecture(key)
-        stage = f"models/dvc.yaml:train@{key}"
-        raise FashionError(f"{path} is not here: dvc repro {stage} trains it, dvc pull {stage} fetches it.")
-    return path
 
 
 def fill(network: nn.Module, path: Path, description: Description) -> None:

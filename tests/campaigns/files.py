@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fashion.running.environment import MEMORY
+from fashion.environment import MEMORY
 from tests.campaigns.settings import VALUES, change_node
 from tests.conftest import Workspace, project
 
@@ -30,13 +30,13 @@ KEY = "lenet5"
 COMMANDS = [
     *(["stages", name] for name in ("check", "download", "samples", "split", "report")),
     *(["stages", name] for name in ("neighbours", "leaderboard", "results")),
-    *(["stages", name, KEY] for name in ("train", "evaluate")),
+    *(["stages", name, f"{KEY}-0"] for name in ("train", "evaluate")),
     ["tools", "models", KEY],
     ["tools", "predict", "photos", "--save", "seen"],
-    ["tools", "score", f"models/{KEY}.safetensors", "--model", KEY],
+    ["tools", "score", f"models/{KEY}-0.safetensors", "--model", KEY],
     ["tools", "export", KEY, "--output", "exported/lenet5.onnx"],
     ["tools", "card", KEY],
-    ["tools", "compare", f"metrics/predictions/{KEY}.csv", "--page", "compared/page.html"],
+    ["tools", "compare", f"metrics/predictions/{KEY}-0.csv", "--page", "compared/page.html"],
     ["tools", "diff"],
     ["tools", "verify", KEY, "--epochs", "1"],
     ["tools", "ablation", KEY, "--seeds", "2", "--epochs", "1"],

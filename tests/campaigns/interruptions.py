@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 import psutil
 
-from fashion.running.locks import LOCKS
+from fashion.repository.locks import LOCKS
 from tests.campaigns.files import COMMANDS, Files, prepared, snapshot
 from tests.conftest import Workspace
 

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 
 from tests.conftest import Workspace, project
 
-KEY = "lenet5"
+KEY = "lenet5-0"
 COMMAND = [sys.executable, "-m", "stages", "train", KEY]
 
 

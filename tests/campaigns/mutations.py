@@ -57,18 +57,18 @@ TRAINING: dict[str, list[tuple[str, str, Uses]]] = {
         ("images // recipe.batch_size)", "images // recipe.batch_size - 1)", _all),
     ],
     "fashion/training/engine.py": [
-        ("recipe.label_smoothing) / size, output", "recipe.label_smoothing) / (size + 1), output", _all),
-        ("_loss(output, targets, recipe.label_smoothing) / size", "_loss(output, targets) / size", _smoothed),
         ("torch.cat(lane.targets), recipe.label_smoothing)", "torch.cat(lane.targets))", _smoothed),
         ("SeedSequence([run.seed, number])", "SeedSequence([run.seed, number + 1])", _all),
         ("manual_seed(int(drawn[0]))", "manual_seed(int(drawn[1]))", _all),
         ("steps + i, recipe.epochs", "steps + i + 1, recipe.epochs", lambda row: row.train.schedule != "constant"),
     ],
     "fashion/training/lanes.py": [
+        ("recipe.label_smoothing) / size", "recipe.label_smoothing) / (size + 1)", _all),
+        ("_loss(output, targets, recipe.label_smoothing) / size", "_loss(output, targets, 0.0) / size", _smoothed),
         ("lane.generator.manual_seed(augmentation)", "lane.generator.manual_seed(dropout)", _augmented),
         ("Generator().manual_seed(dropout)", "Generator().manual_seed(augmentation)", _layers("Dropout")),
         ("for other in others:\n        total", "for other in reversed(others):\n        total", _none),
-        ("buffer.div_(self._hardware.numerics.lanes)", "buffer.div_(1)", NORMS),
+        ("buffer.div_(len(self.all))", "buffer.div_(1)", NORMS),
         ('endswith(("running_mean", "running_var"))', 'endswith("running_mean")', NORMS),
         ("WHOLE = 64", "WHOLE = 16", _none),
     ],
@@ -81,7 +81,7 @@ TRAINING: dict[str, list[tuple[str, str, Uses]]] = {
         ("draw(2) * (len(source)", "(1 - draw(2)) * (len(source)", lambda row: row.train.augment.flip),
         ("(pixels < top + augment.erase)", "(pixels <= top + augment.erase)", lambda row: row.train.augment.erase > 0),
     ],
-    "fashion/training/hardware.py": [("isinstance(first, nn.ReLU) and", "isinstance(first, nn.GELU) and", _none)],
+    "fashion/networks/hardware.py": [("isinstance(first, nn.ReLU) and", "isinstance(first, nn.GELU) and", _none)],
     "fashion/networks/layers.py": [
         ("1.7159 * torch", "1.716 * torch", _layers("ScaledTanh")),
         ("values.stride()) * (1 / (1 - self.p))", "values.stride())", _layers("Dropout")),
@@ -116,7 +116,7 @@ SCORING = [
     ("fashion/judging/scores.py", 'method="wilson"', 'method="exact"'),
     ("fashion/judging/scores.py", 'average="macro"', 'average="weighted"'),
     ("fashion/judging/scores.py", "argsort(-confidence[wrong]", "argsort(confidence[wrong]"),
-    ("fashion/judging/predictions.py", "[:, :, ::-1]", "[:, ::-1]"),
+    ("fashion/networks/inference.py", "[:, :, ::-1]", "[:, ::-1]"),
     ("stages/evaluate.py", '= 3 * size["flops"]', '= 2 * size["flops"]'),
 ]
 

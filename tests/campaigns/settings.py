@@ -20,9 +20,9 @@ import torch
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from fashion.cli.advice import in_row, sentence
 from fashion.errors import FashionError
 from fashion.networks.building import LAYERS, build, check_training
-from fashion.running.advice import in_row, sentence
 from fashion.settings.params import Params, Row
 from fashion.training.recipe import smallest_share
 from tests.conftest import ROOT
@@ -132,7 +132,7 @@ def judged(path: Path, rng: random.Random) -> str:
         params = Params.load(path)
         for key, row in params.models.items():
             _check(params, key, row)
-        names = [*params.models, *params.repeats]
+        names = [*params.models]
         # All are alike, and each takes a millisecond.
         message = "" if params.describe(rng.choice(names)).text else "empty"
         if names and not rng.randrange(TRAINED):

@@ -1,0 +1,1 @@
+"""A command's process: its error messages, and when it ends."""

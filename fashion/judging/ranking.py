@@ -1,0 +1,83 @@
+"""The leaderboard: every evaluated architecture, with what all networks together say about it."""
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import pandas as pd
+
+from fashion.data.reading import Labels
+from fashion.judging.comparing import LEVEL, above, best, doubtful, holm, mcnemar
+from fashion.judging.evaluated import Scores, accuracies, read_all_predictions
+from fashion.judging.neighbours import read_near
+from fashion.settings.params import Params
+
+
+def ranking(params: Params, found: Mapping[str, Scores]) -> list[dict[str, Any]]:
+    """The rows of the leaderboard, by test accuracy, the best first; none if no first training is among the scores.
+
+    found: the current scores of trainings, by name.
+    """
+    rows = [row(params, key, found) for key in params.models if params.name(key) in found]
+    rows.sort(key=lambda row: (-row["test_accuracy"], row["model"]))
+    if not rows:
+        return []
+    truth, by_name = read_all_predictions([params.name(row["model"]) for row in rows])
+    predicted = dict(zip((row["model"] for row in rows), by_name.values(), strict=True))
+    same = level(truth, predicted)
+    clean = cleaned(params, {row["model"]: row["validation_accuracy"] for row in rows}, truth, predicted)
+    return [row | clean[row["model"]] | {"level_with": same[row["model"]]} for row in rows]
+
+
+def row(params: Params, key: str, found: Mapping[str, Scores]) -> dict[str, Any]:
+    """An architecture's scores with the first seed, the summary of all seeds, and the published accuracies."""
+    scores, claims = found[params.name(key)], params.claims(key)
+    trainings = [found[name] for seed in params.seeds if (name := params.name(key, seed)) in found]
+    parts = {part: [one[part]["accuracy"] for one in trainings] for part in ("validation", "test")}
+    seeds = {part: over_seeds(values, claims.get(f"{part}_accuracy")) for part, values in parts.items()}
+    return {
+        "model": key,
+        "split": scores["split"],
+        "parameters": scores["parameters"],
+        "training_flops": scores["training_flops"],
+        **accuracies(scores),
+        "test_interval": scores["test"]["interval"],
+        "test_images": scores["test"]["images"],
+        "published": claims,
+        # One seed has no standard deviation.
+        "seeds": seeds if len(trainings) > 1 else {},
+    }
+
+
+def over_seeds(accuracies: list[float], claim: float | None) -> dict[str, Any]:
+    """The number of seeds, the mean and standard deviation, and p that the mean is above the published accuracy."""
+    p = above(accuracies, claim) if claim is not None and len(accuracies) > 1 else None
+    values = pd.Series(accuracies)
+    # Six places, as in the file: pages that are made from it would otherwise round different numbers.
+    return {"seeds": len(values), "mean": round(values.mean(), 6), "deviation": round(values.std(), 6), "p": p}
+
+
+def cleaned(
+    params: Params, validation: Mapping[str, float], truth: Labels, predicted: Mapping[str, Labels]
+) -> dict[str, dict[str, float]]:
+    """Each architecture's accuracy without near-duplicates, and without the labels that the best others doubt."""
+    near, layers = read_near(truth), {key: str(row.layers) for key, row in params.models.items()}
+    ranked, found = best(validation, layers), {}
+    for key, labels in predicted.items():
+        right = labels == truth
+        judges = [predicted[other] for other in ranked if layers[other] != layers[key]]
+        clear = ~doubtful(truth, judges)
+        found[key] = {"distinct_accuracy": right[~near].mean(), "clear_accuracy": right[clear].mean()}
+    return found
+
+
+def level(truth: Labels, predicted: Mapping[str, Labels]) -> dict[str, list[str]]:
+    """For each architecture, those that do not differ from it significantly.
+
+    McNemar's tests of all pairs on the predicted test labels, with p values corrected by Holm's method.
+    """
+    keys = [*predicted]
+    pairs = list(combinations(keys, 2))
+    p_values = holm([mcnemar(truth, predicted[one], predicted[other]).p for one, other in pairs])
+    equal = [pair for pair, p in zip(pairs, p_values, strict=True) if p >= LEVEL]
+    return {key: [other for other in keys if (key, other) in equal or (other, key) in equal] for key in keys}

@@ -1,0 +1,1 @@
+"""The repository: git, DVC, and DVC's locks."""
