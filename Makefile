@@ -12,11 +12,11 @@ repro: setup
 
 setup: .venv/ready
 
-# Unit tests, one whole pipeline, one killed training: at most five minutes on two cores.
+# Unit tests, one whole pipeline, one killed training.
 test: setup
 	$(BIN)/python -m pytest
 
-# The pipeline under DVC: changes, merges, kills; half an hour on two cores.
+# The pipeline under DVC: changes, merges, kills.
 test-dvc: setup
 	$(BIN)/python -m pytest -m 'dvc and not slow'
 
@@ -57,7 +57,7 @@ peers: setup
 	$(BIN)/uv pip freeze --python $(BIN)/python | \
 		$(BIN)/uv pip install --quiet --python .venv-peers --requirement benchmarks/peers.txt --constraint /dev/stdin
 
-# On a machine with a CUDA GPU: steps, trainings and times to an accuracy, in a quarter of an hour.
+# On a machine with a CUDA GPU: steps, trainings and times to an accuracy.
 gpu: setup
 	$(BIN)/python -m benchmarks gpu
 

@@ -8,13 +8,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from functools import partial
 from pathlib import Path
 
-import psutil
 import pytest
 
-from fashion.cli import lifetime
 from fashion.environment import KERNELS, MEMORY
 from fashion.errors import FashionError
 from fashion.repository.commands import environment, output
@@ -76,16 +73,6 @@ def test_dvc_finds_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
         assert Path(found).parent == Path(sys.executable).parent
 
 
-def test_a_hidden_starter_is_not_a_dead_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """If the system hides the process that started this one, this one goes on; if it has died, this one ends."""
-    sent: list[int] = []
-    monkeypatch.setattr(os, "kill", lambda _, number: sent.append(number))
-    for error, expected in ((psutil.AccessDenied(), []), (psutil.NoSuchProcess(1), [signal.SIGTERM])):
-        monkeypatch.setattr(psutil.Process, "parents", staticmethod(partial(raising, error)))
-        lifetime._watch()
-        assert sent == expected
-
-
 def test_a_lock_of_any_bytes_is_compared(checkout: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock that is not text is one whose entries are all lost."""
     workspace = checkout.clone(tmp_path / "project")
@@ -94,11 +81,6 @@ def test_a_lock_of_any_bytes_is_compared(checkout: Workspace, tmp_path: Path, mo
     Path("dvc.lock").write_bytes(b"\xff\n")
     (warning,) = losses()
     assert re.match(r"warning: dvc\.lock lacks 5 of the entries in the last commit.* git restore dvc\.lock$", warning)
-
-
-def raising(error: Exception) -> None:
-    """Raise an error."""
-    raise error
 
 
 def test_any_encoding_can_be_written() -> None:

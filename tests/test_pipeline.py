@@ -51,13 +51,6 @@ def test_a_stage_depends_on_its_code_through_check(name: str) -> None:
     assert code.get(command(name), f"data/inputs/code/{command(name)}.txt") in deps
 
 
-@pytest.mark.parametrize("name", STAGES)
-def test_lists_of_a_stage_are_sorted(name: str) -> None:
-    """The deps, the params and the outs of every stage are sorted."""
-    for key in ("deps", "params", "outs"):
-        assert flat(STAGES[name].get(key, [])) == sorted(flat(STAGES[name].get(key, [])))
-
-
 def test_where_a_training_runs_is_not_a_setting_of_a_stage() -> None:
     """Neither a stage nor a description has the device among its settings."""
     params = {param for row in STAGES.values() for param in flat(row.get("params", []))}

@@ -98,6 +98,11 @@ def test_the_outcome_is_compared_with_the_committed_one(built: tuple[Workspace, 
     same = workspace.run(*outcome)
     assert words in same
     assert "Every result is the committed one, to the last bit." in same
+    # A comment changes dvc.lock, and no result.
+    workspace.replace("params.yaml", "# The whole pipeline's settings", "# All settings")
+    workspace.run("dvc", "repro")
+    assert "dvc.lock" in workspace.run("git", "status", "--porcelain")
+    assert workspace.run(*outcome) == same
     # As after a run on another machine: two labels differ from the committed ones.
     labels = workspace.folder / "metrics/predictions/lenet5-0.csv"
     head, *rows = mine = labels.read_text().splitlines()
@@ -106,7 +111,7 @@ def test_the_outcome_is_compared_with_the_committed_one(built: tuple[Workspace, 
     labels.write_text("\n".join([*mine, ""]))
     other = workspace.run(*outcome)
     right = sum(row[0] == row[2] for row in rows[:2])
-    assert "1 file differs from the committed ones, which are of another kind of machine" in other
+    assert "1 result differs from the committed ones, which are of another kind of machine" in other
     assert f"of {test['images']} images {right} fixed, 0 broken, p = " in other
     workspace.epochs("lenet5", 2)
     workspace.run("dvc", "repro")

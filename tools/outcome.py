@@ -8,13 +8,14 @@ from fashion.errors import FashionError
 from fashion.judging.comparing import mcnemar
 from fashion.judging.evaluated import read_scores
 from fashion.networks.hardware import choose
-from fashion.repository.commands import attempt
+from fashion.repository.commands import output
+from fashion.repository.locks import weights_sum
 from fashion.repository.versions import answers, at, here, mapping
 from fashion.settings.description import Description
 from fashion.settings.params import Params
 from fashion.showing.pages import duration
 
-RESULTS = ("dvc.lock", "models/dvc.lock", "metrics", "plots")
+RESULTS, LOCK = "dvc.lock models/dvc.lock metrics plots", "models/dvc.lock"
 KEEP = "dvc repro --single-item models/dvc.yaml:leaderboard models/dvc.yaml:results && git commit --all"
 
 
@@ -51,10 +52,14 @@ def _compared(name: str, description: Description, before: dict[str, object], wh
     """Whether the results are the committed ones; if not, why, whether that is noise, and what to do."""
     if not before:
         return "No result of it is committed. To keep this one: git add --all && git commit"
-    if not (changed := attempt("git", "status", "--porcelain", "--", *RESULTS)):
+    # The files of this training and its report; leaderboards and other trainings may change for other reasons.
+    files = ("metrics/report.json", f"metrics/*/{name}.*", "plots", ":!plots/leaderboard.*")
+    changed = output("git", "status", "--porcelain", "--", *files).splitlines()
+    sums = {weights_sum(read(LOCK) or "", name) for read in (at("HEAD"), here)} - {None}
+    if not changed and len(sums) < 2:  # noqa: PLR2004 - two sums differ
         return "Every result is the committed one, to the last bit."
-    count = len(changed.splitlines())
-    differ = f"{count} file{'s' * (count > 1)} differ{'s' * (count == 1)} from the committed ones"
+    count = len(changed) + (len(sums) > 1)
+    differ = f"{count} result{'s' * (count > 1)} differ{'s' * (count == 1)} from the committed ones"
     if before.get("training") != description.identity:
         return f"{differ}, since settings or code do: git status lists them. To keep them: {KEEP}"
     found = answers(at("HEAD"), name, here, name)
@@ -62,5 +67,5 @@ def _compared(name: str, description: Description, before: dict[str, object], wh
     return (
         f"{differ}, which are of another kind of machine: git status lists them. Here it was {why}. "
         f"Expect differences as large as between two seeds.{noise}\n"
-        f"To go back: git restore {' '.join(RESULTS)}\nTo keep them, on a branch of your own: {KEEP}"
+        f"To go back: git restore {RESULTS}\nTo keep them, on a branch of your own: {KEEP}"
     )

@@ -11,8 +11,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import typer
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from fashion.data.fetching import MIRROR, fetch
 from fashion.data.reading import Part, read_part, read_split
@@ -26,6 +24,7 @@ from fashion.networks.building import build
 from fashion.networks.hardware import choose
 from fashion.networks.inference import finite_logits
 from fashion.repository.commands import output
+from fashion.repository.locks import weights_sum
 from fashion.settings.description import Description
 from fashion.settings.params import Params
 from fashion.training import engine
@@ -99,7 +98,9 @@ def _first_difference(
 
 def _compare_weights(name: str, run: Run, test: Part, description: Description) -> dict[str, Any]:
     """Whether the weights have the lock's checksum; if not, how many predicted labels differ, and the paired test."""
-    locked = _locked(name)
+    locked = weights_sum(Path(LOCK).read_text(encoding="utf-8"), name)
+    if locked is None:
+        raise FashionError(f"{LOCK} has no weights of {name}: undo a change with git restore {LOCK}.")
     chosen = max(epoch.number for epoch in run.epochs if epoch.best)
     content = weights.dumps(run.best, weights.header(description, run.hardware.settings()) | {"epoch": chosen})
     if hashlib.md5(content, usedforsecurity=False).hexdigest() == locked:
@@ -111,16 +112,6 @@ def _compare_weights(name: str, run: Run, test: Part, description: Description) 
     paired = mcnemar(truth, before, after)
     labels = {"labels_different": int((before != after).sum()), "test": paired._asdict(), "words": paired.words}
     return {"weights_same": False, **labels}
-
-
-def _locked(name: str) -> str:
-    """The MD5 sum of the weights in DVC's lock."""
-    try:
-        stages = YAML(typ="safe").load(Path(LOCK).read_text(encoding="utf-8"))["stages"]
-        sums = {out["path"]: out["md5"] for out in stages[f"train@{name}"]["outs"]}
-        return str(sums[f"models/{name}.safetensors"])
-    except (YAMLError, ValueError, KeyError, TypeError):
-        raise FashionError(f"{LOCK} has no weights of {name}: undo a change with git restore {LOCK}.") from None
 
 
 def _words(found: dict[str, Any]) -> str:

@@ -49,6 +49,14 @@ def changed(files: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
                         yield stage, dep["path"], dep["md5"]
 
 
+def weights_sum(lock: str, name: str) -> str | None:
+    """The MD5 sum of a training's weights in the text of models/dvc.lock; None if it has none."""
+    with suppress(YAMLError, ValueError, KeyError, TypeError):
+        outs = YAML(typ="safe").load(lock)["stages"][f"train@{name}"]["outs"]
+        return {out["path"]: str(out["md5"]) for out in outs}[f"models/{name}.safetensors"]
+    return None
+
+
 def md5(text: str) -> str:
     """The MD5 sum of text, as in a lock."""
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
