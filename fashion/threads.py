@@ -18,8 +18,14 @@ def cores() -> int:
     return count
 
 
-def each(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """The function's result for each item, in order: the first in this thread, the others in a pool of threads."""
+def each(function: Callable[[Item], Result], items: Sequence[Item], device: str = "cpu") -> list[Result]:
+    """The function's result for each item, in order: the first in this thread, the others in a pool of threads.
+
+    device: the kind that computes them. On a GPU, this thread calls the function for one item after the other, since
+    the GPU gets its work from a queue.
+    """
+    if device != "cpu":
+        return [function(item) for item in items]
     first, *others = items
     futures = [_pool().submit(function, item) for item in others]
     try:

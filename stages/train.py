@@ -30,7 +30,7 @@ def train(name: str) -> None:
     typer.echo(f"{name}: {count(network)[0]:,} parameters, {len(parts[0].labels):,} images, {hardware.why}")
     run = engine.begin(network, row, description.seed, hardware)
     header, file = weights.header(description, hardware.settings()), Path(f"models/{name}.safetensors")
-    identity = checkpoints.identity(header | {"processor": hardware.name}, parts)
+    identity = checkpoints.identity(header, parts)
     started = time.monotonic()
     with checkpoints.opened(identity, file, typer.echo) as checkpoint, _opened(name) as live:
         if content := checkpoint.read():

@@ -1,4 +1,4 @@
-"""On a CUDA GPU, replayed steps give the bits of ordinary ones.
+"""On a CUDA GPU, replayed steps give the bits of ordinary ones, and lanes are those of a CPU.
 
 It needs no fixture of conftest.py, so that it also runs on a machine without DVC: pytest --noconftest.
 """
@@ -18,7 +18,7 @@ from fashion.data.fetching import fetch
 from fashion.data.reading import Part, read_part
 from fashion.networks.building import build
 from fashion.networks.hardware import choose
-from fashion.settings.description import Augment, Numerics, Train
+from fashion.settings.description import NO_AUGMENT, Augment, Numerics, Train
 from fashion.settings.params import Params
 from fashion.training import lanes
 from fashion.training.engine import Run, begin, train
@@ -42,12 +42,12 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Part:
     return read_part(folder, "train")
 
 
-def prepared(key: str, numerics: dict[str, Any], **recipe: Any) -> Run:
-    """A run on the GPU that has not started: three epochs in batches of 100, with augmentation."""
+def prepared(key: str, numerics: dict[str, Any], device: str = "cuda", **recipe: Any) -> Run:
+    """A run that has not started, on the GPU by default: three epochs in batches of 100, with augmentation."""
     row = ROWS[key]
     changes = {"epochs": 3, "batch_size": 100, "augment": AUGMENT} | recipe
     row = row.model_copy(update={"train": Train(**dict(row.train) | changes)})
-    return begin(build(row.layers, row.init, 0), row, 0, choose("cuda", NUMERICS.model_copy(update=numerics)))
+    return begin(build(row.layers, row.init, 0), row, 0, choose(device, NUMERICS.model_copy(update=numerics)))
 
 
 def finished(run: Run, part: Part, images: int = 1000) -> Run:
@@ -81,6 +81,17 @@ def assert_same(one: Run, other: Run) -> None:
 def test_a_replayed_architecture_trains_to_the_same_bits(digits: Part, key: str) -> None:
     """Three epochs of each architecture, with its own optimizer, give the same bits with and without a graph."""
     assert_same(finished(prepared(key, {}), digits), ordinary(prepared(key, {}), digits))
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_gpu_trains_as_a_cpu_does(digits: Part, count: int) -> None:
+    """With the same lanes and nothing random, only rounding differs: batch norm sees the same groups of images."""
+    numerics, recipe = {"precision": "fp32", "lanes": count}, {"augment": NO_AUGMENT, "learning_rate": 0.01}
+    one, other = (
+        finished(prepared("conv3_pool2_bn", numerics, device, **recipe), digits) for device in ("cuda", "cpu")
+    )
+    for epoch, same in zip(one.epochs, other.epochs, strict=True):
+        assert epoch.train_loss == pytest.approx(same.train_loss, rel=5e-3)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "nadam", "sgd"])

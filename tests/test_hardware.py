@@ -33,7 +33,18 @@ def test_auto_chooses_what_is_available() -> None:
     hardware = chosen(precision="auto")
     assert hardware.numerics.precision in ("bf16", "fp32")
     assert hardware.numerics.precision in hardware.why
-    assert hardware.settings() == PLAIN.model_dump() | {"device": "cpu", "precision": hardware.numerics.precision}
+    found = {"device": "cpu", "processor": hardware.processor, "precision": hardware.numerics.precision}
+    assert hardware.settings() == PLAIN.model_dump() | found
+
+
+def test_a_gpu_computes_the_same_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lanes are a part of the recipe, so a GPU, which is named, leaves their number as it is."""
+    gpu = {"is_available": True, "device_count": 1, "get_device_name": "A GPU", "get_device_capability": (9, 0)}
+    for name, value in gpu.items():
+        monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
+    hardware = chosen("cuda", lanes=3)
+    assert hardware.settings() == PLAIN.model_dump() | {"device": "cuda", "processor": "A GPU", "lanes": 3}
+    assert hardware.why == "cuda (A GPU, 3 lanes), fp32 (as set)"
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
@@ -100,20 +111,27 @@ OTHER = "portable kernels: without AVX512-BF16, so bytes differ from those of pr
 
 
 @pytest.mark.parametrize(
-    ("kernels", "has", "expected"),
+    ("kernels", "has", "processor", "expected"),
     [
-        ("portable", ["avx512_bf16"], "portable kernels"),
-        ("fastest", ["avx512_bf16", "amx_bf16"], "fastest kernels"),
-        ("portable", ["avx512_bf16", "amx_bf16"], SLOWER),
-        ("portable", ["avx2"], OTHER),
+        ("portable", ["avx2", "avx512_f", "avx512_bf16"], "AVX512-BF16", "portable kernels"),
+        ("fastest", ["avx512_bf16", "amx_bf16"], "AMX", "fastest kernels"),
+        ("portable", ["avx512_bf16", "amx_bf16"], "AVX512-BF16", SLOWER),
+        ("portable", ["avx2"], "AVX2", OTHER),
+        ("portable", [], "aarch64", OTHER),
     ],
 )
 def test_the_processors_effect_on_the_bytes_is_reported(
-    monkeypatch: pytest.MonkeyPatch, kernels: str, has: list[str], expected: str
+    monkeypatch: pytest.MonkeyPatch, kernels: str, has: list[str], processor: str, expected: str
 ) -> None:
-    """The reasons end with the kernels, whether there are faster ones, and whether bytes differ between processors."""
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: dict.fromkeys(has, True))
-    assert chosen(kernels=kernels).why.endswith(f", {expected}")
+    """The reasons end with the kernels, whether there are faster ones, and whether bytes differ between processors.
+
+    The record names the newest instructions that the kernels use, and so is the same where the bytes are.
+    """
+    features = {"architecture": "aarch64", **dict.fromkeys(has, True)}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
+    hardware = chosen(kernels=kernels)
+    assert hardware.why.endswith(f", {expected}")
+    assert hardware.settings()["processor"] == processor
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's compiler warns

@@ -103,6 +103,39 @@ def test_two_epochs_equal_a_plain_loop(params: Params, digits: Part, name: str) 
         torch.testing.assert_close(network.state_dict()[key], weight, atol=2e-4, rtol=1e-3)
 
 
+@pytest.mark.parametrize("count", [1, 2, 8])
+@pytest.mark.parametrize("place", ["cpu", "cuda"])
+def test_lanes_are_the_groups_of_a_plain_loop(
+    params: Params, digits: Part, monkeypatch: pytest.MonkeyPatch, count: int, place: str
+) -> None:
+    """In threads or, as on a GPU, one after the other, lanes train as a plain loop with the same groups of images.
+
+    Another number of groups trains otherwise.
+    """
+    monkeypatch.setattr(lanes, "each", lambda function, items, *_: threads.each(function, items, place))
+    architecture = row(params, "conv3_pool2_bn", batch_size=100, learning_rate=0.01)
+    (record,), _ = trained(architecture, digits, lanes=count)
+
+    def loop(groups: int) -> float:
+        plain, losses = build(architecture.layers, seed=0), []
+        optimizer = OPTIMIZERS["sgd"](plain.parameters(), lr=1.0, weight_decay=architecture.train.weight_decay)
+        images, labels = inputs(digits.images[:1000], architecture.pixels).float(), torch.tensor(digits.labels[:1000])
+        seed = int(np.random.SeedSequence([0, 1]).generate_state(1)[0])
+        order = torch.randperm(1000, generator=torch.Generator().manual_seed(seed))
+        for step, batch in enumerate(order.split(100)):
+            optimizer.param_groups[0]["lr"] = learning_rate(architecture.train, step, 10)
+            optimizer.zero_grad()
+            for group in batch.tensor_split(groups):
+                loss = functional.cross_entropy(plain(images[group]), labels[group], reduction="sum") / 100
+                loss.backward()
+                losses.append(loss.item())
+            optimizer.step()
+        return sum(losses) / 10
+
+    assert record.train_loss == pytest.approx(loop(count), rel=1e-3)
+    assert record.train_loss != pytest.approx(loop(2 if count == 1 else 1), rel=1e-2)
+
+
 def test_all_random_numbers_come_from_separate_streams(params: Params, digits: Part) -> None:
     """The order of the images, and each lane's augmentation and dropout, are drawn from different seeds."""
     run = prepared(row(params, "cnn"))

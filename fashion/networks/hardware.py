@@ -12,8 +12,10 @@ from fashion.environment import Kernels
 from fashion.errors import FashionError
 from fashion.settings.description import Numerics
 
-# The processor features that oneDNN uses for bf16 beyond AVX512-BF16, as torch names them.
-FASTER = ("amx_bf16", "avx10_2")
+# The processor features that oneDNN uses for bf16 beyond AVX512-BF16, as torch names them, and their usual names.
+FASTER = {"amx_bf16": "AMX", "avx10_2": "AVX10.2"}
+# Those that portable kernels may use, the newest first.
+PORTABLE = {"avx512_bf16": "AVX512-BF16", "avx512_f": "AVX512", "avx2": "AVX2"}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -21,11 +23,12 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class Hardware:
     """A device, and how to compute on it.
 
-    name: the GPU's. numerics: the settings of `gpu` that change results, without `auto`. why: the choices in words.
+    processor: a GPU's name, or the newest instructions of a CPU that its kernels may use. numerics: the settings of
+    `gpu` that change results, without `auto`. why: the choices in words.
     """
 
     device: torch.device
-    name: str
+    processor: str
     numerics: Numerics
     why: str
 
@@ -40,23 +43,23 @@ class Hardware:
 
     def settings(self) -> dict[str, Any]:
         """The choices that affect results, for the weights' header."""
-        return {"device": self.device.type, **self.numerics.model_dump()}
+        return {"device": self.device.type, "processor": self.processor, **self.numerics.model_dump()}
 
 
 def choose(device: str, numerics: Numerics) -> Hardware:
-    """Resolve each `auto` of params.yaml's `gpu` for this machine; a GPU computes one lane.
+    """Resolve each `auto` of params.yaml's `gpu` for this machine.
 
     Raises FashionError if the device is missing or does not compute in the precision.
     """
     chosen = _device(device)
     precision, reason = _precision(numerics.precision, chosen)
-    lanes = numerics.lanes if chosen.type == "cpu" else 1
-    name = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else ""
-    why = f"{chosen} ({name or f'{lanes} lanes'}), {precision} ({reason})"
+    processor = _processor(chosen, numerics.kernels)
+    lanes = f"{numerics.lanes} lanes"
     if chosen.type == "cpu":
-        why = f"{why}, {_described(numerics.kernels)}"
-    settled = numerics.model_copy(update={"precision": precision, "lanes": lanes})
-    return Hardware(chosen, name, settled, why)
+        why = f"cpu ({lanes}), {precision} ({reason}), {_described(numerics.kernels)}"
+    else:
+        why = f"{chosen} ({processor}, {lanes}), {precision} ({reason})"
+    return Hardware(chosen, processor, numerics.model_copy(update={"precision": precision}), why)
 
 
 def configure(hardware: Hardware) -> None:
@@ -115,6 +118,15 @@ def _precision(wanted: str, device: torch.device) -> tuple[str, str]:
     if wanted == "fp16" and device.type != "cuda":
         raise FashionError(f"gpu.precision fp16 needs a CUDA device, not {device.type}: set it to auto.")
     return wanted, "as set"
+
+
+def _processor(device: torch.device, kernels: Kernels) -> str:
+    """What of the processor decides how results round: no host's name, so that equal bytes have equal records."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    has = torch.cpu.get_capabilities()
+    usable = PORTABLE if kernels == "portable" else FASTER | PORTABLE
+    return next((name for feature, name in usable.items() if has.get(feature)), str(has["architecture"]))
 
 
 def _described(kernels: Kernels) -> str:

@@ -39,8 +39,7 @@ def logits(
             output: Tensor = network(scaled(batch, black, white)).float()
         return output
 
-    batches = images.split(INFERENCE_BATCH)
-    return torch.cat(each(of_batch, batches) if device == "cpu" else [of_batch(batch) for batch in batches])
+    return torch.cat(each(of_batch, images.split(INFERENCE_BATCH), device))
 
 
 def finite_logits(

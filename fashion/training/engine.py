@@ -126,8 +126,8 @@ def _train_epoch(
     steps, size = steps_per_epoch(images, recipe), min(recipe.batch_size, images)
     drawn = np.random.SeedSequence([run.seed, number]).generate_state(1 + 2 * hardware.numerics.lanes)
     run.lanes.start_epoch(drawn[1:].reshape(-1, 2).tolist())
-    generator = torch.Generator(hardware.device).manual_seed(int(drawn[0]))
-    order = torch.randperm(images, generator=generator, device=hardware.device)
+    # Drawn on the CPU, so that every device trains on the same batches and lanes.
+    order = torch.randperm(images, generator=torch.Generator().manual_seed(int(drawn[0]))).to(hardware.device)
     rate = 0.0
     for i, index in enumerate(order[: steps * size].split(size)):
         rate = learning_rate(recipe, (number - 1) * steps + i, recipe.epochs * steps)

@@ -1,6 +1,6 @@
 """CUDA graphs: a step's dozens of kernels in one launch."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -14,13 +14,13 @@ class Replay:
 
     Python takes longer to launch small kernels than a GPU to compute them.
     function: it never waits for the GPU, and its argument always has the same shape. All else that it reads and writes
-    is in tensors that stay where they are, apart from random numbers of torch's generator and of the one given here.
+    is in tensors that stay where they are, apart from random numbers of torch's generator and of those given here.
     """
 
-    def __init__(self, function: Callable[[Tensor], list[Tensor]], generator: torch.Generator) -> None:
-        self._function, self._generator, self._calls = function, generator, 0
+    def __init__(self, function: Callable[[Tensor], list[Tensor]], generators: Sequence[torch.Generator]) -> None:
+        self._function, self._generators, self._calls = function, generators, 0
         # A capture needs a stream of its own. The calls before it use that stream too, and so make what it needs.
-        self._stream = torch.cuda.Stream(generator.device)
+        self._stream = torch.cuda.Stream(generators[0].device)
 
     def __call__(self, argument: Tensor) -> list[Tensor]:
         """The function's results, as new tensors."""
@@ -45,6 +45,7 @@ class Replay:
     def _capture(self, argument: Tensor) -> None:
         """Record the function's kernels; none of them runs, so nothing changes."""
         self._argument, self._graph = argument.clone(), torch.cuda.CUDAGraph()
-        self._graph.register_generator_state(self._generator)
+        for generator in self._generators:
+            self._graph.register_generator_state(generator)
         with torch.cuda.graph(self._graph, stream=self._stream):
             self._results = self._function(self._argument)

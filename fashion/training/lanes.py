@@ -1,7 +1,7 @@
-"""Lanes: the parts of each batch, computed by one thread each, whose gradients are added in the lanes' order.
+"""Lanes: the parts of each batch, whose gradients are added in the lanes' order.
 
-The number of lanes is part of the algorithm: each lane has its own random numbers and batch-norm statistics. The number
-of cores or threads that compute them is not.
+The number of lanes is part of the recipe: each lane has its own random numbers, and batch norm normalises its images by
+themselves. Where they are computed is not: by one thread each on a CPU, one after the other on a GPU.
 """
 
 import copy
@@ -101,10 +101,10 @@ class Lanes:
     def start_epoch(self, seeds: Sequence[Sequence[int]]) -> None:
         """Copy the network's state to the lanes, and seed augmentation and dropout: two seeds for each lane."""
         self._spread()
+        # On GPUs all lanes' dropout draws from torch's own generator, one lane after the other.
+        torch.manual_seed(seeds[0][1])
         for lane, (augmentation, dropout) in zip(self.all, seeds, strict=True):
             lane.generator.manual_seed(augmentation)
-            # On GPUs, dropout draws from torch's own generator: there is only one lane.
-            torch.manual_seed(dropout)
             draws = torch.Generator().manual_seed(dropout)
             for module in lane.network.modules():
                 if isinstance(module, Dropout):
@@ -121,7 +121,7 @@ class Lanes:
         """
         compute: Callable[[Tensor], list[Tensor]] = partial(self._compute, source, labels, size)
         if self._replayable():
-            compute = Replay(compute, self.all[0].generator)
+            compute = Replay(compute, [lane.generator for lane in self.all])
 
         def step(rate: float, batch: Tensor) -> None:
             for piece in self._slices:
@@ -154,7 +154,8 @@ class Lanes:
                 view.copy_(gradient)
             return output.detach(), targets
 
-        results = each(differentiate, list(zip(self.all, batch.tensor_split(len(self.all)), strict=True)))
+        tasks = list(zip(self.all, batch.tensor_split(len(self.all)), strict=True))
+        results = each(differentiate, tasks, self._hardware.device.type)
         each(self._update, self._slices)
         self._scaler.update()
         return [tensor for of_lane in results for tensor in of_lane]
