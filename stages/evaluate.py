@@ -32,6 +32,7 @@ def evaluate(name: str) -> None:
     size["training_flops"] = 3 * size["flops"] * len(parts["train"][0]) * row.train.epochs
     what = {"model": description.model, "dataset": description.dataset, "split": row.split, "epoch": header["epoch"]}
     what |= {"seed": description.seed, "training": description.identity}
+    what |= {"hardware": header["hardware"], "torch": header["torch"]}
     overall = {part: scores.overall(*judged) for part, judged in parts.items()}
     details = scores.details(truth, test, header["classes"], MISTAKES)
     layers = {"layers": [layer._asdict() for layer in summarise(row.layers)]}

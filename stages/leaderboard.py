@@ -9,7 +9,7 @@ import typer
 from fashion.errors import FashionError
 from fashion.files import write_bytes, write_csv, write_json, write_text
 from fashion.judging.comparing import LEVEL
-from fashion.judging.current import current, descriptions, sentence
+from fashion.judging.current import current, descriptions, sentence, trained_on
 from fashion.judging.ranking import ranking
 from fashion.settings.params import Params
 from fashion.showing import charts
@@ -35,6 +35,7 @@ def leaderboard() -> None:
         rows=rows,
         dataset=params.data.dataset,
         left_out=note,
+        trained_on=trained_on(found),
         level=LEVEL,
         images=rows[0]["test_images"],
         ranking=charts.ranking(rows),

@@ -10,12 +10,12 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from fashion.data.datasets import DATASETS
+from fashion.data.datasets import COMMON, DATASETS, of_full
 from fashion.data.reading import Part, read_part
 from fashion.errors import FashionError
 from fashion.files import checked, read_json, write_bytes, write_text
 from fashion.judging.comparing import JUDGES, LEVEL, agreement, best
-from fashion.judging.current import current, descriptions, sentence
+from fashion.judging.current import current, descriptions, sentence, trained_on
 from fashion.judging.evaluated import Scores, accuracies, read_all_predictions
 from fashion.judging.neighbours import NEAR, counts, read_neighbours
 from fashion.judging.summaries import Ablation, Ranked
@@ -45,14 +45,16 @@ def results() -> None:
     ablations, other = _ablations(params, trainings)
     left_out += [f"the ablation of {key}" for key in other]
     layers = {key: trainings[params.name(key)].architecture.layers for key in rows}
-    chosen = best({key: row["validation_accuracy"] for key, row in rows.items()}, layers)[:BEST]
+    chosen = best({key: row["common_accuracy"] for key, row in rows.items()}, layers)[:BEST]
     known = {image.tobytes() for image in train.images}
     page = render(
         "results.md",
         dataset=dataset,
         left_out=sentence(left_out),
+        trained_on=trained_on(found),
         rows=rows,
         splits=params.splits,
+        common=of_full(COMMON, len(train.labels)),
         seeds=params.seeds,
         trainings=len(found),
         flops=sum(scores["training_flops"] for scores in found.values()),
@@ -72,7 +74,7 @@ def results() -> None:
     )
     write_text(Path("docs/results.md"), page)
     readme = README.read_text(encoding="utf-8")
-    write_text(README, filled(readme, {"architectures": partial(_table, params, rows), "waiting": _waiting}))
+    write_text(README, filled(readme, {"architectures": partial(_table, params, rows, found), "waiting": _waiting}))
     typer.echo(f"docs/results.md: {len(rows)} architectures. {sentence(left_out)}".rstrip())
 
 
@@ -83,7 +85,7 @@ def _waiting() -> str:
     return f"{', '.join(waits)}, with packages in their caches, on {timings['machine']}."
 
 
-def _table(params: Params, rows: dict[str, Ranked]) -> str:
+def _table(params: Params, rows: dict[str, Ranked], found: dict[str, Scores]) -> str:
     """The architectures' published and rebuilt accuracies, and their times to train, for README.md."""
     timings = read_json(TIMINGS, dict[str, Any])
     seconds = {key: timings["seconds"].get(key, 0) * row.train.epochs for key, row in params.models.items()}
@@ -94,6 +96,7 @@ def _table(params: Params, rows: dict[str, Ranked]) -> str:
         sources=sources,
         seconds=seconds,
         machine=timings["machine"],
+        trained_on=trained_on(found),
         trainings=len(params.models) * len(params.seeds),
         all_seconds=sum(seconds.values()) * len(params.seeds),
     )

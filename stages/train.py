@@ -29,7 +29,7 @@ def train(name: str) -> None:
     network = build(row.layers, row.init, description.seed)
     typer.echo(f"{name}: {count(network)[0]:,} parameters, {len(parts[0].labels):,} images, {hardware.why}")
     run = engine.begin(network, row, description.seed, hardware)
-    header, file = weights.header(description, hardware.settings()), Path(f"models/{name}.safetensors")
+    header, file = weights.header(description, hardware.record()), Path(f"models/{name}.safetensors")
     identity = checkpoints.identity(header, parts)
     started = time.monotonic()
     with checkpoints.opened(identity, file, typer.echo) as checkpoint, _opened(name) as live:

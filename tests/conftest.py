@@ -78,7 +78,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     hardware = choose("cpu", description.gpu.model_copy(update={"precision": "fp32"}))
     run = engine.begin(build(row.layers, row.init, 0), row, 0, hardware)
     list(engine.train(run, *parts))
-    content = weights.dumps(run.best, weights.header(description, hardware.settings()) | {"epoch": 5})
+    content = weights.dumps(run.best, weights.header(description, hardware.record()) | {"epoch": 5})
     write_bytes(folder / "models/lenet5-0.safetensors", content)
     return folder
 

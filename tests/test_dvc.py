@@ -155,7 +155,7 @@ MY_NET = """
     [
         ("params.yaml", "# The whole pipeline's settings", "# All settings", set()),
         ("params.yaml", "  device: auto", "  device: cpu", set()),
-        ("params.yaml", "\nsplits:\n", "\nsplits:\n  tenth: {train: 50000, validation: 6000, seed: 1}\n", set()),
+        ("params.yaml", "\nsplits:\n", "\nsplits:\n  tenth: {train: 50000, validation: 6000, seed: 0}\n", set()),
         ("params.yaml", "\nmodels:\n", f"\nmodels:\n{MY_NET}", {"split", "train@my_net-0"}),
         ("params.yaml", "test_accuracy: 0.883", "test_accuracy: 0.884", {"report"}),
         ("params.yaml", "seeds:\n- 0\n", "seeds:\n- 0\n- 1\n", {"train@lenet5-1"}),

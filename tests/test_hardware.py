@@ -34,7 +34,7 @@ def test_auto_chooses_what_is_available() -> None:
     assert hardware.numerics.precision in ("bf16", "fp32")
     assert hardware.numerics.precision in hardware.why
     found = {"device": "cpu", "processor": hardware.processor, "precision": hardware.numerics.precision}
-    assert hardware.settings() == PLAIN.model_dump() | found
+    assert hardware.record() == PLAIN.model_dump() | found
 
 
 def test_a_gpu_computes_the_same_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -43,7 +43,7 @@ def test_a_gpu_computes_the_same_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in gpu.items():
         monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
     hardware = chosen("cuda", lanes=3)
-    assert hardware.settings() == PLAIN.model_dump() | {"device": "cuda", "processor": "A GPU", "lanes": 3}
+    assert hardware.record() == PLAIN.model_dump() | {"device": "cuda", "processor": "A GPU", "lanes": 3}
     assert hardware.why == "cuda (A GPU, 3 lanes), fp32 (as set)"
 
 
@@ -131,7 +131,7 @@ def test_the_processors_effect_on_the_bytes_is_reported(
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
     hardware = chosen(kernels=kernels)
     assert hardware.why.endswith(f", {expected}")
-    assert hardware.settings()["processor"] == processor
+    assert hardware.record()["processor"] == processor
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's compiler warns

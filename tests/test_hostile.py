@@ -25,6 +25,7 @@ from fashion.judging.evaluated import HISTORY, Scores
 from fashion.judging.summaries import Ranked
 from fashion.networks import weights
 from fashion.networks.building import build
+from fashion.networks.hardware import choose
 from fashion.networks.weights import load
 from fashion.settings.description import Description, Layers
 from fashion.settings.params import Params
@@ -93,7 +94,7 @@ WHOLE = Params.load(ROOT / "params.yaml").describe("lenet5")
 LAYERS: Layers = {"flatten": ("Flatten", {}), "logits": ("Linear", {"out_features": 10})}
 SMALL = WHOLE.model_copy(update={"architecture": WHOLE.architecture.model_copy(update={"layers": LAYERS})})
 STATE = build(LAYERS).state_dict()
-WEIGHTS = weights.dumps(STATE, weights.header(SMALL, {}) | {"epoch": 1})
+WEIGHTS = weights.dumps(STATE, weights.header(SMALL, choose("cpu", SMALL.gpu).record()) | {"epoch": 1})
 
 
 def picture(kind: str) -> bytes:
@@ -161,7 +162,7 @@ def test_any_bytes_are_read_or_reported(name: str, data: st.DataObject) -> None:
 )
 def test_a_description_is_not_trusted(tmp_path: Path, layers: dict[str, object], message: str) -> None:
     """Weights whose description is of another network, however large, are refused before memory is allocated."""
-    header = weights.header(SMALL, {}) | {"epoch": 1}
+    header = weights.header(SMALL, choose("cpu", SMALL.gpu).record()) | {"epoch": 1}
     header["description"]["architecture"]["layers"] = {"flatten": ["Flatten", {}], **layers}
     path = tmp_path / "net.safetensors"
     path.write_bytes(weights.dumps(STATE, header))

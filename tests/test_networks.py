@@ -17,6 +17,7 @@ from fashion.errors import FashionError
 from fashion.networks import weights
 from fashion.networks.building import build, check_training, count, summarise
 from fashion.networks.costs import flops
+from fashion.networks.hardware import choose
 from fashion.networks.layers import (
     AvgPool2d,
     CodeDistance,
@@ -82,7 +83,7 @@ def test_a_step_reaches_every_weight(params: Params, key: str) -> None:
 def test_weights_are_read_back_from_a_file(params: Params, tmp_path: Path, key: str) -> None:
     """A network read back gives the same logits, has its description and epoch, and in any memory layout its bytes."""
     written, path = params.describe(key), tmp_path / "weights.safetensors"
-    header = weights.header(written, {}) | {"epoch": 7}
+    header = weights.header(written, choose("cpu", written.gpu).record()) | {"epoch": 7}
     network = build(written.architecture.layers, written.architecture.init, seed=1).eval()
     path.write_bytes(weights.dumps(network.state_dict(), header))
     again, description, found = load(path)

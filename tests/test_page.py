@@ -49,7 +49,7 @@ def row(key: str, accuracy: float, **published: float) -> dict[str, Any]:
 
 # What a leaderboard shows in addition to its rows.
 BOARD: dict[str, Any] = {"dataset": "digits", "images": 360, "level": 0.05}
-BOARD |= dict.fromkeys(("left_out", "ranking", "by_size", "by_cost"), "")
+BOARD |= dict.fromkeys(("left_out", "trained_on", "ranking", "by_size", "by_cost"), "")
 
 
 def test_the_leaderboard_shows_each_architecture() -> None:
@@ -82,8 +82,12 @@ def test_results_are_shown_next_to_published_ones() -> None:
     kinds = [{"truth": "Shirt", "prediction": "Coat", "images": 7}]
     missed = {"images": 10_000, "missed": 9, "unanimous": 8, "expected": 0.5, "vote": 0.94, "kinds": kinds}
     content: dict[str, Any] = {"overlap": 0, "best": list(rows), "missed": missed, "picture": "missed.png"}
-    content |= {"published": [key for key in rows if key != "champion_small"], "left_out": "Left out: alexnet."}
-    content |= {"splits": {"half": Split(train=30_000, validation=5_000, seed=0)}, "seeds": [3]}
+    content |= {
+        "published": [key for key in rows if key != "champion_small"],
+        "left_out": "Left out: alexnet.",
+        "trained_on": "All 2 trainings ran here.",
+    }
+    content |= {"splits": {"half": Split(train=30_000, validation=5_000, seed=0)}, "seeds": [3], "common": 5_000}
     content |= {"trainings": 2, "flops": 2 * 10**15}
     content |= {"neighbours": neighbours, "near": 18.0, "judges": 5, "level": 0.05}
     content |= {"budgets": [("5 epochs", "champion_small")], "mirrored": {"champion_small": 0.953}}
@@ -103,6 +107,7 @@ def test_results_are_shown_next_to_published_ones() -> None:
         "| `cnn` | 93.36 % | 92.36 % | 94.36 % |",
         "| Shirt | Coat | 7 |",
         "Left out: alexnet.",
+        "- Hardware: All 2 trainings ran here.",
         "| 5 epochs | `champion_small` | 44,426 | 2.32 TFLOP | 95.10 % | 95.10 % | 94.50 % to 95.70 % |  | 95.30 % |",
     ]
     assert [line for line in lines if line not in page.splitlines()] == []

@@ -63,6 +63,8 @@ TEXT = (ROOT / "params.yaml").read_text()
         ("  lenet5:\n    split", "  5:\n    split", "models.5 is not a valid name: use lower-case"),
         ("    split: holdout_6k", "    splt: holdout_6k", "models.lenet5.splt is not a setting: did you mean split?"),
         ("train: 54000", "train: 54001", "splits.holdout_6k is"),
+        ("validation: 6000", "validation: 4999", "splits.holdout_6k.validation is 4999: it must be greater than or"),
+        ("6000, seed: 0}", "6000, seed: 1}", "splits have several seeds, and so no validation images"),
         ("{model: champion, minutes", "{model: champio, minutes", "budgets.minutes_60.model names 'champio', which"),
         ("like: fcnn", "like: fcn", "models.fcnn_published.like names 'fcn', which does not exist: did you mean fcnn?"),
         ("like: cnn", "like: fcnn_published", "models.cnn_published.like names 'fcnn_published', which itself has"),

@@ -10,6 +10,7 @@ import pytest
 from fashion.data.reading import Part
 from fashion.errors import FashionError
 from fashion.files import write_csv, write_json
+from fashion.judging.current import trained_on
 from fashion.judging.neighbours import COLUMNS, TABLE, counts, read_neighbours
 from stages import results as stage
 from tests.conftest import ROOT
@@ -31,7 +32,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def row(accuracy: float) -> dict[str, Any]:
     """A row of the leaderboard with the same accuracy on each part."""
     numbers = dict.fromkeys(
-        ("train_accuracy", "validation_accuracy", "test_accuracy", "distinct_accuracy", "clear_accuracy"), accuracy
+        [f"{part}_accuracy" for part in ("train", "validation", "test", "common", "distinct", "clear")], accuracy
     )
     sizes = {"parameters": 1, "training_flops": 1, "test_images": 20, "test_interval": [0.0, 1.0]}
     return {"model": "x", "split": "x", **sizes, **numbers, "published": {}, "seeds": {}, "level_with": []}
@@ -45,6 +46,22 @@ def test_an_older_leaderboard_is_refused(board: dict[str, Any]) -> None:
         FashionError, match=r"^metrics/leaderboard.json does not rank the current scores: run dvc repro"
     ):
         stage.results()
+
+
+HARDWARE = {"device": "cpu", "processor": "AVX512-BF16", "precision": "bf16", "kernels": "portable", "lanes": 2}
+
+
+def test_a_table_that_mixes_devices_says_so() -> None:
+    """All trainings alike are one sentence; if not, those that ran elsewhere are counted and named."""
+    here: Any = {"hardware": HARDWARE, "torch": "2.15"}
+    there: Any = {"hardware": HARDWARE | {"device": "cuda", "processor": "NVIDIA H200"}, "torch": "2.15"}
+    unknown: Any = {}
+    cpu = "cpu (AVX512-BF16, 2 lanes), bf16, portable kernels, torch 2.15"
+    assert trained_on({"a-0": here, "a-1": here}) == f"All 2 trainings ran on {cpu}."
+    assert trained_on({"a-0": there, "a-1": here, "b-0": here, "b-1": unknown}) == (
+        f"The trainings did not all run alike, so rows differ by that, too: 2 ran on {cpu}; "
+        "1 on cuda (NVIDIA H200, 2 lanes), bf16, torch 2.15: a-0; 1 on a device that is not recorded: b-1."
+    )
 
 
 def test_near_duplicates_are_counted() -> None:

@@ -78,7 +78,7 @@ def _parts(
     """
     layers = {key: str(row.layers) for key, row in params.models.items()}
     own = [layers.get(key) for key, theirs in predicted.items() if np.array_equal(theirs, labels)]
-    ranked = best({key: row["validation_accuracy"] for key, row in board.items() if key in layers}, layers)
+    ranked = best({key: row["common_accuracy"] for key, row in board.items() if key in layers}, layers)
     judges = [key for key in ranked if layers[key] not in own]
     return {
         "all": np.ones(len(truth), bool),

@@ -102,7 +102,7 @@ def _compare_weights(name: str, run: Run, test: Part, description: Description) 
     if locked is None:
         raise FashionError(f"{LOCK} has no weights of {name}: undo a change with git restore {LOCK}.")
     chosen = max(epoch.number for epoch in run.epochs if epoch.best)
-    content = weights.dumps(run.best, weights.header(description, run.hardware.settings()) | {"epoch": chosen})
+    content = weights.dumps(run.best, weights.header(description, run.hardware.record()) | {"epoch": chosen})
     if hashlib.md5(content, usedforsecurity=False).hexdigest() == locked:
         return {"weights_same": True}
     run.network.load_state_dict(run.best)

@@ -6,6 +6,8 @@ SIDE = 28
 CLASS_COUNT = 10
 # The size of the training set for which the counts of a split are stated.
 FULL = 60_000
+# The first validation images of every split, which all networks have in common: on these they are compared.
+COMMON = 5_000
 # The names of the IDX files: images and labels of each part.
 FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -28,6 +30,11 @@ class Dataset:
     sources: tuple[str, ...] = ()
     compressed: tuple[str, ...] = ()
     uncompressed: tuple[str, ...] = ()
+
+
+def of_full(count: int, images: int) -> int:
+    """A number of images that is stated for the full training set, for one of that size."""
+    return round(count * min(1.0, images / FULL))
 
 
 # Addresses, and MD5 sums of compressed files, are those in torchvision.

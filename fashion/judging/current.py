@@ -1,4 +1,7 @@
-"""The scores that belong to the current settings and code; tables show no others."""
+"""The scores that belong to the current settings and code; tables show no others, and say where these were trained."""
+
+from collections import defaultdict
+from collections.abc import Mapping
 
 from fashion.judging.evaluated import Scores, read_scores, scores_file
 from fashion.settings.description import DESCRIPTIONS, Description
@@ -21,6 +24,28 @@ def current(trainings: dict[str, Description]) -> tuple[dict[str, Scores], list[
         elif scores_file(name).is_file():
             left_out.append(name)
     return found, left_out
+
+
+def trained_on(found: Mapping[str, Scores]) -> str:
+    """Where the trainings ran, in a sentence; the names of those that did not run as most did."""
+    places = defaultdict[str, list[str]](list)
+    for name, scores in found.items():
+        places[_place(scores)].append(name)
+    (most, names), *others = sorted(places.items(), key=lambda place: -len(place[1]))
+    if not others:
+        return f"All {len(names)} trainings ran on {most}."
+    rest = "; ".join(f"{len(names)} on {place}: {', '.join(names)}" for place, names in others)
+    return f"The trainings did not all run alike, so rows differ by that, too: {len(names)} ran on {most}; {rest}."
+
+
+def _place(scores: Scores) -> str:
+    """The device and how it computed, in words."""
+    if "hardware" not in scores:
+        return "a device that is not recorded"
+    used = scores["hardware"]
+    kernels = f", {used['kernels']} kernels" if used["device"] == "cpu" else ""
+    where = f"{used['device']} ({used['processor']}, {used['lanes']} lanes)"
+    return f"{where}, {used['precision']}{kernels}, torch {scores.get('torch')}"
 
 
 def sentence(left_out: list[str]) -> str:

@@ -1,7 +1,7 @@
 """The files that the stage evaluate writes about a training, as types, and their readers."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NotRequired
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ from fashion.data.datasets import CLASS_COUNT
 from fashion.data.reading import Labels
 from fashion.errors import FashionError
 from fashion.files import checked, damaged, read_csv, read_json
-from fashion.settings.description import Fraction
+from fashion.settings.description import Fraction, HardwareRecord
 
 Label = Annotated[int, Field(ge=0, lt=CLASS_COUNT)]
 Count = Annotated[int, Field(ge=0)]
@@ -81,7 +81,10 @@ class LayerRow(TypedDict):
 
 
 class Scores(TypedDict):
-    """The scores of a training. training: the identity of its description."""
+    """The scores of a training.
+
+    training: the identity of its description. hardware, torch, common_validation: missing where they were not recorded.
+    """
 
     model: str
     dataset: str
@@ -89,12 +92,15 @@ class Scores(TypedDict):
     epoch: int
     seed: int
     training: str
+    hardware: NotRequired[HardwareRecord]
+    torch: NotRequired[str]
     parameters: Count
     total_parameters: Count
     flops: Count
     training_flops: Count
     train: PartScores
     validation: PartScores
+    common_validation: NotRequired[PartScores]
     test: PartScores
     mirrored_test: PartScores
     calibration_error: Fraction
@@ -111,6 +117,11 @@ def accuracies(scores: Scores) -> dict[str, float]:
         "validation_accuracy": scores["validation"]["accuracy"],
         "test_accuracy": scores["test"]["accuracy"],
     }
+
+
+def common_accuracy(scores: Scores) -> float:
+    """The accuracy by which networks are ranked: on the validation images that all splits have in common."""
+    return scores.get("common_validation", scores["validation"])["accuracy"]
 
 
 def scores_file(name: str) -> Path:

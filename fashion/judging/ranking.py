@@ -8,7 +8,7 @@ import pandas as pd
 
 from fashion.data.reading import Labels
 from fashion.judging.comparing import LEVEL, above, best, doubtful, holm, mcnemar
-from fashion.judging.evaluated import Scores, accuracies, read_all_predictions
+from fashion.judging.evaluated import Scores, accuracies, common_accuracy, read_all_predictions
 from fashion.judging.neighbours import read_near
 from fashion.settings.params import Params
 
@@ -25,7 +25,7 @@ def ranking(params: Params, found: Mapping[str, Scores]) -> list[dict[str, Any]]
     truth, by_name = read_all_predictions([params.name(row["model"]) for row in rows])
     predicted = dict(zip((row["model"] for row in rows), by_name.values(), strict=True))
     same = level(truth, predicted)
-    clean = cleaned(params, {row["model"]: row["validation_accuracy"] for row in rows}, truth, predicted)
+    clean = cleaned(params, {row["model"]: row["common_accuracy"] for row in rows}, truth, predicted)
     return [row | clean[row["model"]] | {"level_with": same[row["model"]]} for row in rows]
 
 
@@ -41,6 +41,7 @@ def row(params: Params, key: str, found: Mapping[str, Scores]) -> dict[str, Any]
         "parameters": scores["parameters"],
         "training_flops": scores["training_flops"],
         **accuracies(scores),
+        "common_accuracy": common_accuracy(scores),
         "test_interval": scores["test"]["interval"],
         "test_images": scores["test"]["images"],
         "published": claims,

@@ -24,7 +24,8 @@ class Seeds(TypedDict):
 class Ranked(TypedDict):
     """A row of the leaderboard.
 
-    The accuracies are those of the training with the first seed. distinct_accuracy: on the test images without
+    The accuracies are those of the training with the first seed. common_accuracy: on the validation images that all
+    splits have in common. distinct_accuracy: on the test images without
     near-duplicates. clear_accuracy: on those without a doubtful label. seeds: by part of the data; empty if fewer than
     two are evaluated.
     """
@@ -36,6 +37,7 @@ class Ranked(TypedDict):
     train_accuracy: Fraction
     validation_accuracy: Fraction
     test_accuracy: Fraction
+    common_accuracy: Fraction
     test_interval: Interval
     test_images: Count
     distinct_accuracy: Fraction

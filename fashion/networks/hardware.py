@@ -3,14 +3,13 @@
 import os
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 import torch
 from torch import nn
 
 from fashion.environment import Kernels
 from fashion.errors import FashionError
-from fashion.settings.description import Numerics
+from fashion.settings.description import HardwareRecord, Numerics
 
 # The processor features that oneDNN uses for bf16 beyond AVX512-BF16, as torch names them, and their usual names.
 FASTER = {"amx_bf16": "AMX", "avx10_2": "AVX10.2"}
@@ -41,9 +40,9 @@ class Hardware:
         """The context in which a forward pass runs."""
         return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
 
-    def settings(self) -> dict[str, Any]:
+    def record(self) -> HardwareRecord:
         """The choices that affect results, for the weights' header."""
-        return {"device": self.device.type, "processor": self.processor, **self.numerics.model_dump()}
+        return {"device": self.device.type, "processor": self.processor, **self.numerics.model_dump()}  # type: ignore[typeddict-item] # without types in pydantic
 
 
 def choose(device: str, numerics: Numerics) -> Hardware:

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from fashion.data.datasets import COMMON, of_full
 from fashion.data.reading import read_part, read_split
 from fashion.errors import FashionError
 from fashion.networks.hardware import choose, configure, place
@@ -61,8 +62,8 @@ def on_each_part(
     """Labels (n) and the network's probabilities (n, 10) for the train, validation and test images of its split.
 
     description: of the network's training. device: as in params.yaml. Computed in full precision on every machine,
-    without augmentation. The last part, `mirrored_test`, has the mean of the probabilities for each test image and for
-    its mirror image.
+    without augmentation. `common_validation` is the start of the validation part, which all splits have in common. The
+    last part, `mirrored_test`, has the mean of the probabilities for each test image and for its mirror image.
     """
     hardware = choose(device, description.gpu.model_copy(update={"precision": "fp32"}))
     configure(hardware)
@@ -72,9 +73,12 @@ def on_each_part(
         return torch.softmax(finite_logits(placed, images, pixels, hardware.device).double(), 1).numpy()
 
     raw = Path("data/raw")
-    training, validation = read_split(Path(f"data/splits/{description.model}.csv"), read_part(raw, "train"))
-    for name, part in (("train", training), ("validation", validation)):
-        yield name, part.labels, probabilities(part.images)
+    whole = read_part(raw, "train")
+    training, validation = read_split(Path(f"data/splits/{description.model}.csv"), whole)
+    yield "train", training.labels, probabilities(training.images)
+    found, common = probabilities(validation.images), of_full(COMMON, len(whole.labels))
+    yield "validation", validation.labels, found
+    yield "common_validation", validation.labels[:common], found[:common]
     test = read_part(raw, "test")
     found = probabilities(test.images)
     yield "test", test.labels, found

@@ -16,7 +16,7 @@ from fashion.data.datasets import CLASS_COUNT, DATASETS
 from fashion.errors import FashionError
 from fashion.files import checked
 from fashion.networks.building import build
-from fashion.settings.description import Description
+from fashion.settings.description import Description, HardwareRecord
 
 # safetensors writes several entries in random order, which would change the file's hash, so there is only one.
 ENTRY = "fashion"
@@ -25,13 +25,12 @@ ENTRY = "fashion"
 class Header(TypedDict):
     """A file's header.
 
-    description: of the training. classes: their names. hardware: the choices that affect results. torch: its version.
-    epoch: the one whose weights were kept.
+    description: of the training. classes: their names. torch: its version. epoch: the one whose weights were kept.
     """
 
     description: dict[str, Any]
     classes: Annotated[list[str], Field(min_length=CLASS_COUNT, max_length=CLASS_COUNT)]
-    hardware: dict[str, Any]
+    hardware: HardwareRecord
     torch: str
     epoch: int
 
@@ -45,7 +44,7 @@ def trained(name: str) -> Path:
     return path
 
 
-def header(description: Description, hardware: dict[str, Any]) -> dict[str, Any]:
+def header(description: Description, hardware: HardwareRecord) -> dict[str, Any]:
     """What is known of a `Header` before the training."""
     return {
         "description": description.content,

@@ -16,8 +16,9 @@ from pydantic import (
     PositiveInt,
     model_validator,
 )
+from typing_extensions import TypedDict
 
-from fashion.data.datasets import DATASETS, FULL
+from fashion.data.datasets import COMMON, DATASETS, FULL
 from fashion.environment import Kernels
 from fashion.errors import FashionError, did_you_mean
 
@@ -76,7 +77,7 @@ class Split(Settings):
     """The number of images in each part, for a training set of 60,000, and the seed that draws them."""
 
     train: PositiveInt
-    validation: PositiveInt
+    validation: Annotated[int, Field(ge=COMMON)]
     seed: Seed
 
     @model_validator(mode="after")
@@ -153,6 +154,19 @@ class Numerics(Settings):
     deterministic: bool
     lanes: Annotated[int, Field(ge=1, le=MOST_LANES)]
     kernels: Kernels
+
+
+class HardwareRecord(TypedDict):
+    """Where and how a network was trained: all choices of hardware that affect results."""
+
+    device: str
+    processor: str
+    precision: str
+    compile: bool
+    channels_last: bool
+    deterministic: bool
+    lanes: int
+    kernels: str
 
 
 class Description(Settings):

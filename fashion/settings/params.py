@@ -119,11 +119,16 @@ class Params(Settings):
     def load(cls, path: Path = PATH) -> Self:
         """Read the settings.
 
-        Raises FashionError if the file is missing or not YAML, or a name in it refers to nothing; pydantic's
-        ValidationError if a setting is wrong.
+        Raises FashionError if the file is missing or not YAML, a name in it refers to nothing, or the splits differ in
+        their seed; pydantic's ValidationError if a setting is wrong.
         """
         params = cls.model_validate(_completed(_read(path)))
         params._check_names()
+        if len({split.seed for split in params.splits.values()}) > 1:
+            raise FashionError(
+                f"{PATH}: splits have several seeds, and so no validation images in common on which networks are "
+                f"compared: give all of them one. {UNDO}"
+            )
         return params
 
     def _check_names(self) -> None:
