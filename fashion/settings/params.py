@@ -88,11 +88,15 @@ class Row(Architecture):
 
 
 class Published(Settings):
-    """The published accuracies of an architecture, as fractions, and their source."""
+    """The published accuracies of an architecture, as fractions, and their source.
+
+    validation_curve: the validation accuracy after each epoch, from the first on.
+    """
 
     train_accuracy: Fraction | None = None
     validation_accuracy: Fraction | None = None
     test_accuracy: Fraction | None = None
+    validation_curve: Annotated[list[Fraction], Field(min_length=1)] | None = None
     source: str
     note: str | None = None
 
