@@ -1,5 +1,6 @@
 """Stage results: what all trainings show together, as a page for git."""
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -7,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import typer
 from numpy.typing import NDArray
 
@@ -16,7 +18,7 @@ from fashion.errors import FashionError
 from fashion.files import checked, read_json, write_bytes, write_text
 from fashion.judging.comparing import JUDGES, LEVEL, agreement, best
 from fashion.judging.current import current, descriptions, sentence, trained_on
-from fashion.judging.evaluated import Scores, accuracies, read_all_predictions
+from fashion.judging.evaluated import Scores, accuracies, read_all_predictions, read_history
 from fashion.judging.neighbours import NEAR, counts, read_neighbours
 from fashion.judging.summaries import Ablation, Ranked
 from fashion.settings.description import Description
@@ -29,6 +31,8 @@ from fashion.showing.pages import duration, render
 BEST, KINDS = 6, 8
 # PAIRS pairs are drawn around each of these distances.
 SHOWN, PAIRS = (10.0, 14.0, 16.0, NEAR, 20.0, 24.0), 16
+# A source's curve is compared by its last epochs, in which it changes little.
+LAST = 5
 # What a new user types.
 COMMANDS = ("make setup", "make repro", "make test")
 README, TIMINGS, WAITING = Path("README.md"), Path("benchmarks/epochs.json"), Path("benchmarks/pipeline.json")
@@ -59,6 +63,8 @@ def results() -> None:
         trainings=len(found),
         flops=sum(scores["training_flops"] for scores in found.values()),
         published=[key for key in rows if key in params.published],
+        curves=curves(params, found),
+        last=LAST,
         budgets=[(one.words, one.model) for one in params.budgets.values() if one.model in rows],
         mirrored={key: found[params.name(key)]["mirrored_test"]["accuracy"] for key in rows},
         overlap=sum(image.tobytes() in known for image in test.images),
@@ -76,6 +82,32 @@ def results() -> None:
     readme = README.read_text(encoding="utf-8")
     write_text(README, filled(readme, {"architectures": partial(_table, params, rows, found), "waiting": _waiting}))
     typer.echo(f"docs/results.md: {len(rows)} architectures. {sentence(left_out)}".rstrip())
+
+
+def curves(params: Params, found: dict[str, Scores]) -> dict[str, dict[str, Any]]:
+    """By architecture, the validation accuracy after each epoch: as its source charts it, and with each current seed.
+
+    chance: the standard deviation between two draws of that many validation images.
+    """
+    compared = {}
+    for key, one in params.published.items():
+        names = {str(seed): name for seed in params.seeds if (name := params.name(key, seed)) in found}
+        if not (one.validation_curve and names):
+            continue
+        ours = {seed: read_history(name)["validation_accuracy"] for seed, name in names.items()}
+        # The epochs that all have.
+        table = pd.DataFrame({"source": pd.Series(one.validation_curve), **ours}).dropna()
+        last = table.tail(LAST).mean()
+        mean, images = float(last[[*names]].mean()), found[next(iter(names.values()))]["validation"]["images"]
+        compared[key] = {
+            "seeds": [*names],
+            "rows": table.to_numpy().tolist(),
+            "theirs": float(last["source"]),
+            "ours": mean,
+            "chance": math.sqrt(2 * mean * (1 - mean) / images),
+            "images": images,
+        }
+    return compared
 
 
 def _waiting() -> str:

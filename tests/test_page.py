@@ -92,6 +92,9 @@ def test_results_are_shown_next_to_published_ones() -> None:
     content |= {"neighbours": neighbours, "near": 18.0, "judges": 5, "level": 0.05}
     content |= {"budgets": [("5 epochs", "champion_small")], "mirrored": {"champion_small": 0.953}}
     content |= {"epochs": {"cnn": 3, "champion_small": 100}}
+    curve: dict[str, Any] = {"seeds": ["3", "4"], "rows": [[0.8, 0.81, 0.825]], "images": 6000}
+    curve |= {"theirs": 0.8, "ours": 0.8175, "chance": 0.005}
+    content |= {"curves": {"cnn_published": curve}, "last": 5}
     ablations = [{"model": key, "epochs": 3, "seeds": 2, "rows": found} for key in ("cnn", "champion_small")]
     page = render("results.md", dataset="fashion_mnist", rows=rows, ablations=ablations, **content)
     page = page.replace("\N{NARROW NO-BREAK SPACE}", " ")
@@ -108,6 +111,9 @@ def test_results_are_shown_next_to_published_ones() -> None:
         "| Shirt | Coat | 7 |",
         "Left out: alexnet.",
         "- Hardware: All 2 trainings ran here.",
+        "| `cnn_published`, epoch | source | seed 3 | seed 4 |",
+        "| 1 | 80.0 % | 81.0 % | 82.5 % |",
+        "In the last 5 of these epochs the mean is 80.00 % in the source and 81.75 % here: +1.75 points. The source",
         "| 5 epochs | `champion_small` | 44,426 | 2.32 TFLOP | 95.10 % | 95.10 % | 94.50 % to 95.70 % |  | 95.30 % |",
     ]
     assert [line for line in lines if line not in page.splitlines()] == []
@@ -116,7 +122,7 @@ def test_results_are_shown_next_to_published_ones() -> None:
     assert "would reach 99.92 %" in page
     assert re.findall("The recipe itself has (.*) epochs", page) == ["100"]
     digits = render("results.md", dataset="digits", rows=rows, ablations=[], **content)
-    assert not re.search("What reproduces|`champion` has blocks|ingredient", digits)
+    assert not re.search("What reproduces|`champion` has blocks|ingredient|Epoch by epoch", digits)
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""The stage results counts near-duplicates, and refuses inputs that do not belong together."""
+"""The stage results counts near-duplicates, compares curves, and refuses inputs that do not belong together."""
 
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ from fashion.data.reading import Part
 from fashion.errors import FashionError
 from fashion.files import write_csv, write_json
 from fashion.judging.current import trained_on
+from fashion.judging.evaluated import HISTORY
 from fashion.judging.neighbours import COLUMNS, TABLE, counts, read_neighbours
+from fashion.settings.params import Params, Published
 from stages import results as stage
 from tests.conftest import ROOT
 
@@ -62,6 +64,21 @@ def test_a_table_that_mixes_devices_says_so() -> None:
         f"The trainings did not all run alike, so rows differ by that, too: 2 ran on {cpu}; "
         "1 on cuda (NVIDIA H200, 2 lanes), bf16, torch 2.15: a-0; 1 on a device that is not recorded: b-1."
     )
+
+
+def test_a_source_is_compared_with_current_seeds_epoch_by_epoch(params: Params) -> None:
+    """A row shows the epochs that chart and trainings both have, and the means of the last ones, if it has both."""
+    charted = Published(source="x", validation_curve=[0.5, 0.6, 0.7, 0.8, 0.8, 0.8, 0.8])
+    published = {"lenet5": charted, "alexnet": charted, "fcnn": Published(source="x")}
+    for name, accuracy in {"lenet5-0": 0.9, "lenet5-1": 0.1, "lenet5-2": 0.7}.items():
+        history = pd.DataFrame(1.0, index=range(6), columns=[*HISTORY])
+        write_csv(Path(f"metrics/history/{name}.csv"), history.assign(epoch=range(1, 7), validation_accuracy=accuracy))
+    found: Any = {name: {"validation": {"images": 200}} for name in ("lenet5-0", "lenet5-2", "fcnn-0")}
+    compared = stage.curves(params.model_copy(update={"published": published}), found)
+    rows = [[accuracy, 0.9, 0.7] for accuracy in (0.5, 0.6, 0.7, 0.8, 0.8, 0.8)]
+    # 2 * 0.8 * 0.2 / 200 is the square of 0.04.
+    means = {"theirs": pytest.approx(0.74), "ours": pytest.approx(0.8), "chance": pytest.approx(0.04)}
+    assert compared == {"lenet5": {"seeds": ["0", "2"], "rows": rows, "images": 200, **means}}
 
 
 def test_near_duplicates_are_counted() -> None:
