@@ -3,10 +3,11 @@
 import json
 import math
 import os
-import tempfile
-from collections.abc import Mapping
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import pandas as pd
 from pydantic import TypeAdapter, ValidationError
@@ -16,24 +17,36 @@ from fashion.errors import FashionError
 Content = TypeVar("Content")
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A new file to write and read, which gets that name when the body completes.
+
+    It has a temporary name in the same folder until then, and is deleted if the body fails.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        # Unlike tempfile's, it has the permissions that the user's umask leaves.
+        with temporary.open("x+b") as file:
+            yield file
+            file.flush()
+            # Otherwise a power cut after the renaming could leave an empty file of that name.
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        # An interrupt may come after it was renamed.
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name in its folder, which is created if needed, then rename it.
+    """Write a file, and the folder that it is in.
 
     Raises FashionError if the file cannot be written; a previous file of that name is then unchanged.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(content)
-            # Only the owner may read what mkstemp makes; everybody may read these files.
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            # An interrupt may come after it was renamed.
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with replacing(path) as file:
+            file.write(content)
     except OSError as error:
         raise FashionError(
             f"{path} cannot be written ({error.strerror}): free some space or fix the permissions."

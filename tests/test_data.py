@@ -281,7 +281,7 @@ def test_the_official_files_and_splits_never_change(
 
 
 def test_an_interrupt_after_the_renaming_is_not_a_failed_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """If Ctrl-C comes when a file has its name, it ends the program; the file is complete, and all may read it."""
+    """If Ctrl-C comes when a file has its name, it ends the program, and the file is complete."""
     rename = Path.replace
 
     def interrupted(path: Path, target: Path) -> None:
@@ -289,9 +289,19 @@ def test_an_interrupt_after_the_renaming_is_not_a_failed_write(tmp_path: Path, m
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Path, "replace", interrupted)
-    before = os.umask(0o077)
     with pytest.raises(KeyboardInterrupt):
         write_bytes(tmp_path / "file", b"content")
-    os.umask(before)
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"content")]
-    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o664)])
+def test_files_have_the_permissions_that_the_user_chose(tmp_path: Path, umask: int, mode: int) -> None:
+    """A new file, and one that replaces another, may be read and written by those whom the user's umask allows."""
+    before = os.umask(umask)
+    try:
+        for _ in range(2):
+            write_bytes(tmp_path / "file", b"content")
+            assert (tmp_path / "file").stat().st_mode & 0o777 == mode
+            (tmp_path / "file").chmod(0o640)
+    finally:
+        os.umask(before)

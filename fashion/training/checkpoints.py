@@ -22,6 +22,7 @@ from torch import Tensor
 
 from fashion.data.reading import Part
 from fashion.errors import FashionError, on_one_line
+from fashion.files import replacing
 
 # Tensors by name, and plain values.
 State = tuple[dict[str, Tensor], Any]
@@ -76,16 +77,13 @@ class Checkpoint:
         started = time.monotonic()
         if started < self._next and not last:
             return
-        temporary = self._file.with_suffix(".tmp")
         try:
-            with temporary.open("w+b") as file:
+            with replacing(self._file) as file:
                 torch.save(state(), file)
                 file.seek(0)
                 file.write(self._digest(file))
-            temporary.replace(self._file)
         # On a full disk torch.save raises RuntimeError.
         except (OSError, RuntimeError) as error:
-            temporary.unlink(missing_ok=True)
             # torch reports that it could not write the rest; the system's reason is the context.
             reason = error.__context__ if isinstance(error.__context__, OSError) else error
             self._say(f"no new checkpoint ({self._file}: {on_one_line(str(reason))}); training continues without it.")
