@@ -2,9 +2,12 @@
 
 import re
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import typer
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
 from dvclive import Live
 from scmrepo.exceptions import SCMError
 
@@ -20,6 +23,9 @@ from fashion.training import checkpoints, engine
 from fashion.training.engine import Epoch
 from fashion.training.progress import progress
 
+# What DVC and dvclive raise in a repository that they cannot read.
+UNUSABLE = (SCMError, ValueError, re.error)
+
 
 def train(name: str) -> None:
     """Train as the description of that name says, from the last checkpoint if there is one."""
@@ -32,7 +38,7 @@ def train(name: str) -> None:
     header, file = weights.header(description, hardware.record()), Path(f"models/{name}.safetensors")
     identity = checkpoints.identity(header, parts)
     started = time.monotonic()
-    with checkpoints.opened(identity, file, typer.echo) as checkpoint, _opened(name) as live:
+    with checkpoints.opened(identity, file, _recorded, typer.echo) as checkpoint, _opened(name) as live:
         if content := checkpoint.read():
             run.resume(*checkpoints.parse(content))
             typer.echo(f"{name}: resumes after epoch {len(run.epochs)}")
@@ -54,11 +60,24 @@ def train(name: str) -> None:
     typer.echo(f"{name}: trained in {elapsed:.0f} s; kept the weights of epoch {chosen}, the best on validation")
 
 
+def _recorded(md5: str) -> bool:
+    """Whether DVC's cache has a file of that MD5 sum: DVC stores a result there before it writes its lock.
+
+    The lock itself does not tell: a clone's lock names the results of others.
+    """
+    # Where there is no DVC, nobody records; what a training wrote is all that will be.
+    if not Path(".dvc").is_dir():
+        return True
+    with suppress(DvcException, *UNUSABLE):
+        return bool(Repo().cache.local.exists(md5))
+    return False
+
+
 def _opened(name: str) -> Live:
     """Dvclive's writer of a training's figures."""
     try:
         return Live(f"metrics/train/{name}", save_dvc_exp=False, report=None, dvcyaml=None)
-    except (SCMError, ValueError, re.error) as error:
+    except UNUSABLE as error:
         raise FashionError(
             f"dvclive cannot use this repository ({error}): it needs a first commit, "
             "and a .dvcignore and a .git/config that can be read."

@@ -1,5 +1,6 @@
 """Checkpoints: complete or absent, ignored if of another training, used by one process."""
 
+import hashlib
 import os
 import resource
 import signal
@@ -7,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import torch
 from fashion.data.reading import Part
 from fashion.errors import FashionError
 from fashion.training import checkpoints
-from fashion.training.checkpoints import PATIENCE, VARIABLE, Checkpoint, identity, opened, parse
+from fashion.training.checkpoints import KEPT, PATIENCE, VARIABLE, Checkpoint, identity, opened, parse
 from tests.campaigns import kills
 
 ONE, TWO = "1" * 64, "2" * 64
@@ -37,10 +39,17 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def nothing(_: str) -> bool:
+    """As if DVC had recorded no result."""
+    return False
+
+
 @contextmanager
-def killed(name: str = ONE, say: Callable[[str], object] = print) -> Iterator[Checkpoint]:
+def killed(
+    name: str = ONE, say: Callable[[str], object] = print, recorded: Callable[[str], bool] = nothing
+) -> Iterator[Checkpoint]:
     """A training that is interrupted."""
-    with suppress(KeyboardInterrupt), opened(name, RESULT, say) as checkpoint:
+    with suppress(KeyboardInterrupt), opened(name, RESULT, recorded, say) as checkpoint:
         yield checkpoint
         raise KeyboardInterrupt
 
@@ -72,24 +81,62 @@ def test_an_interrupted_training_resumes_from_what_was_saved(root: Path) -> None
     assert (said, [file.name for file in (root / ONE).iterdir()]) == ([], ["state"])
 
 
-@pytest.mark.parametrize("sign", [None, checkpoints.LOCK, RESULT], ids=str)
-def test_a_finished_training_resumes_until_it_is_recorded(root: Path, sign: Path | None) -> None:
-    """A finished training resumes unless DVC has recorded it or its result exists; only recorded ones are deleted."""
-    with opened(ONE, RESULT, print) as checkpoint:
+def finished(name: str) -> str:
+    """The MD5 sum of the result of a training that ended, and whose result DVC deleted."""
+    with opened(name, RESULT, nothing, print) as checkpoint:
         checkpoint.save(lambda: STATE, last=True)
-    os.utime(root / ONE / "finished", (0, 0))
+        RESULT.write_text(name)
+    RESULT.unlink()
+    return hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
+
+
+@pytest.mark.parametrize("sign", [None, "recorded", "result"])
+def test_a_finished_training_resumes_until_it_is_recorded(root: Path, sign: str | None) -> None:
+    """A finished training resumes unless DVC has recorded this very result or it exists; the lock's time is nothing."""
+    md5 = finished(ONE)
+    finished(TWO)
+    Path("models/dvc.lock").touch()
+    if sign == "result":
+        RESULT.touch()
+    with killed(ONE, recorded=lambda one: one == md5 and sign == "recorded") as checkpoint:
+        assert (checkpoint.read() is None) == bool(sign)
+        assert (root / TWO).is_dir()
+
+
+def test_what_is_recorded_is_deleted(root: Path) -> None:
+    """When a training starts, it deletes the recorded results of others, and no folder that is not a checkpoint's."""
+    md5 = finished(ONE)
     (root / "own work").mkdir()
-    if sign:
-        sign.touch()
-    if sign == checkpoints.LOCK:
-        with killed(TWO):
-            assert {path.stem for path in root.iterdir()} == {TWO, "own work"}
-    assert (read() is None) == bool(sign)
+    with killed(TWO, recorded=lambda one: one == md5):
+        assert {path.stem for path in root.iterdir()} == {TWO, "own work"}
+
+
+def test_however_many_are_killed_together_each_resumes() -> None:
+    """Of twenty trainings that were killed together, each resumes, in whatever order they start again."""
+    names = [f"{number:064x}" for number in range(20)]
+    for name in names:
+        interrupted(name)
+    for name in reversed(names):
+        with killed(name) as checkpoint:
+            assert checkpoint.read()
+
+
+def test_old_checkpoints_are_deleted_unless_their_training_runs() -> None:
+    """A training that starts deletes what was saved more than KEPT days ago, but not its own or a running one's."""
+    names = [f"{number:064x}" for number in range(3)]
+    files = [interrupted(name) for name in names]
+    for file, days in zip(files, (KEPT + 1, KEPT + 1, KEPT - 1), strict=True):
+        then = time.time() - timedelta(days=days).total_seconds()
+        os.utime(file, (then, then))
+    with killed(names[0]) as own, killed(names[2]) as other:
+        assert own.read()
+        assert other.read()
+        assert [file.is_file() for file in files] == [True, False, True]
 
 
 def test_a_training_that_saved_nothing_leaves_nothing(root: Path) -> None:
     """What is left of a training that failed or was killed before its first save is deleted."""
-    with pytest.raises(FashionError), opened(ONE, RESULT, print):
+    with pytest.raises(FashionError), opened(ONE, RESULT, nothing, print):
         raise FashionError("too little memory")
     assert list(root.iterdir()) == []
     (root / f"{0:064x}").mkdir()

@@ -60,6 +60,22 @@ def test_a_training_in_the_cache_is_not_repeated(workspace: Workspace) -> None:
     assert workspace.run("git", "status", "--porcelain") == ""
 
 
+def test_a_training_that_ended_before_dvc_was_killed_is_not_repeated(workspace: Workspace) -> None:
+    """An experiment in a folder of its own, whose lock is new, takes over a training that DVC has not recorded.
+
+    Once DVC has recorded it, the same experiment with --force trains it again.
+    """
+    workspace.epochs("lenet5", 2)
+    for words in (["check"], ["train", "lenet5-0"]):
+        workspace.run(sys.executable, "-m", "stages", *words)
+    workspace.run("git", "restore", "params.yaml")
+    experiment = ("dvc", "exp", "run", "--temp", "--set-param", "models.lenet5.train.epochs=2")
+    assert "lenet5-0: resumes after epoch 2" in workspace.run(*experiment)
+    again = workspace.run(*experiment, "--force")
+    assert "lenet5-0: trained in" in again
+    assert "resumes" not in again
+
+
 def fix(workspace: Workspace, title: str) -> str:
     """Run the commands in a section of docs/trouble.md, and return their output."""
     section = (ROOT / "docs/trouble.md").read_text().split(f"## {title}\n")[1].split("\n## ")[0]

@@ -15,6 +15,7 @@ from pathlib import Path
 
 # What the stages import, directly or by using torch and scikit-learn.
 LIBRARIES = (
+    "dvc.repo",
     "dvclive",
     "filelock",
     "jinja2",

@@ -1,7 +1,7 @@
 """Checkpoints of unfinished trainings, outside the outputs that DVC deletes, so that a killed training resumes.
 
-The checkpoint of a finished training stays until DVC next writes its lock, which has the result then; otherwise, if DVC
-is killed first, the whole training would run again.
+The checkpoint of a finished training stays until DVC has recorded the result; otherwise, if DVC is killed first, the
+whole training would run again.
 """
 
 import hashlib
@@ -13,6 +13,8 @@ import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -28,16 +30,18 @@ from fashion.files import replacing
 State = tuple[dict[str, Tensor], Any]
 # Names a folder to use instead of .checkpoints in the project's root, on a runner's scratch disk for example.
 VARIABLE = "FASHION_CHECKPOINTS"
-# The number of trainings whose checkpoints are kept; older ones are deleted.
-KEPT = 5
+# Days after the last save until a checkpoint is deleted, so that the folder does not grow for ever.
+KEPT = 30
 # The pause before the next save, as a multiple of the last save's duration: saving takes less than 2 % of the time.
 PATIENCE = 60
 # The bytes of the checksum at a file's end.
 DIGEST = 32
 # Seconds that an interrupted process may take to end.
 GRACE = 10.0
-# DVC writes this file when a training has ended and its result is in the cache.
-LOCK = Path("models/dvc.lock")
+# The end of the name of a finished training's state, after the MD5 sum of its result.
+FINISHED = ".finished"
+# Whether DVC has recorded a result of that MD5 sum.
+Recorded = Callable[[str], bool]
 
 
 def identity(header: dict[str, Any], parts: Iterable[Part]) -> str:
@@ -102,7 +106,7 @@ def parse(content: bytes) -> State:
 
 
 @contextmanager
-def opened(name: str, result: Path, say: Callable[[str], object]) -> Iterator[Checkpoint]:
+def opened(name: str, result: Path, recorded: Recorded, say: Callable[[str], object]) -> Iterator[Checkpoint]:
     """The checkpoint of the training with that `identity`, which writes `result`; locked while the body runs.
 
     When the body completes, the training counts as finished. Raises FashionError if another process is running this
@@ -110,7 +114,7 @@ def opened(name: str, result: Path, say: Callable[[str], object]) -> Iterator[Ch
     """
     root = Path(os.environ.get("DVC_ROOT", ""), os.environ.get(VARIABLE) or ".checkpoints")
     folder = root / name
-    state, finished = folder / "state", folder / "finished"
+    state = folder / "state"
     root.mkdir(parents=True, exist_ok=True)
     try:
         # The system releases the lock when the process that holds it dies.
@@ -122,41 +126,39 @@ def opened(name: str, result: Path, say: Callable[[str], object]) -> Iterator[Ch
         # A process that was killed while writing leaves these behind.
         for file in folder.glob("*.tmp"):
             file.unlink()
-        # DVC deletes a stage's outputs before it runs it.
-        if finished.is_file() and not result.exists() and not _recorded(finished):
-            finished.replace(state)
-        finished.unlink(missing_ok=True)
-        _prune(root, folder)
+        for finished in [*folder.glob(f"*{FINISHED}")]:
+            # DVC deletes a stage's outputs before it runs it.
+            if result.exists() or recorded(finished.stem):
+                finished.unlink()
+            else:
+                finished.replace(state)
+        _prune(root, folder, recorded)
         try:
             yield Checkpoint(state, say)
             if state.is_file():
-                state.replace(finished)
+                with result.open("rb") as content:
+                    md5 = hashlib.file_digest(content, partial(hashlib.md5, usedforsecurity=False))
+                state.replace(folder / f"{md5.hexdigest()}{FINISHED}")
         finally:
-            if not (state.is_file() or finished.is_file()):
+            if not any(folder.iterdir()):
                 _delete(folder)
 
 
-def _recorded(finished: Path) -> bool:
-    """Whether DVC has written its lock since a training finished."""
-    return LOCK.is_file() and LOCK.stat().st_mtime_ns > finished.stat().st_mtime_ns
+def _prune(root: Path, own: Path, recorded: Recorded) -> None:
+    """Delete the checkpoints of others with nothing useful; those of running trainings are locked, and stay."""
+    for folder in root.iterdir():
+        if re.fullmatch("[0-9a-f]{64}", folder.name) and folder != own:
+            # Other processes may hold or delete theirs at this moment; this training continues in any case.
+            with suppress(OSError), _lock(folder).acquire(timeout=0):
+                if not _useful(folder, recorded):
+                    _delete(folder)
 
 
-def _prune(root: Path, own: Path) -> None:
-    """Delete the checkpoints with nothing to resume, and the oldest ones beyond the number to keep, unless locked."""
-    # Other processes may delete theirs at this moment; this training continues in any case.
-    with suppress(OSError):
-        folders = [folder for folder in root.iterdir() if re.fullmatch("[0-9a-f]{64}", folder.name) and folder != own]
-        # The latest first.
-        folders.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
-        left = KEPT - 1
-        for folder in folders:
-            finished = folder / "finished"
-            useful = (folder / "state").is_file() or (finished.is_file() and not _recorded(finished))
-            if useful and left:
-                left -= 1
-                continue
-            with suppress(filelock.Timeout), _lock(folder).acquire(timeout=0):
-                _delete(folder)
+def _useful(folder: Path, recorded: Recorded) -> bool:
+    """Whether a folder has a state that somebody can resume and that is not too old."""
+    states = [folder / "state", *(file for file in folder.glob(f"*{FINISHED}") if not recorded(file.stem))]
+    oldest = time.time() - timedelta(days=KEPT).total_seconds()
+    return any(file.is_file() and file.stat().st_mtime > oldest for file in states)
 
 
 def _lock(folder: Path) -> filelock.BaseFileLock:
