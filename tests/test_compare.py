@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -59,20 +60,62 @@ def probabilities(labels: Any) -> Any:
     return RNG.random((len(labels), 10)) + 2 * np.eye(10)[labels]
 
 
-def test_every_form_of_a_file_gives_the_same_labels() -> None:
-    """One label a line, a column called prediction, ten scores, as CSV or as an array: all give the same labels."""
-    np.save("labels.npy", MINE)
-    np.save("scores.npy", probabilities(MINE))
-    pd.DataFrame({"truth": TRUTH, "prediction": MINE}).to_csv("table.csv", index=False)
-    pd.DataFrame({"id": range(1000), "prediction": MINE}).to_csv("numbered.csv", index=False)
-    pd.DataFrame(probabilities(MINE)).to_csv("scores.csv", index=False, header=False)
-    pd.DataFrame(probabilities(MINE), columns=list("abcdefghij")).to_csv("named.csv", index=False)
-    written("plain.txt", MINE)
-    written("headed.csv", ["label", *MINE])
-    files = [path for path in Path().iterdir() if path.is_file() and path.suffix != ".yaml"]
-    assert len(files) == 8
-    for path in files:
-        assert (read_labels(path, TRUTH) == MINE).all(), path
+SERIES, SCORES = pd.Series(MINE), pd.DataFrame(probabilities(MINE))
+KAGGLE = pd.DataFrame({"ImageId": range(1, 1001), "Label": MINE})
+CHECKED = pd.DataFrame({"truth": TRUTH, "prediction": MINE})
+FORMS: dict[str, Callable[[str], object]] = {
+    "lines": lambda file: written(file, MINE),
+    "lines with a header": lambda file: written(file, ["label", *MINE]),
+    "labels.npy": lambda file: np.save(file, MINE),
+    "scores.npy": lambda file: np.save(file, SCORES.to_numpy()),
+    "series": SERIES.to_csv,
+    "series without index": lambda file: SERIES.to_csv(file, index=False),
+    "series without header": lambda file: SERIES.to_csv(file, header=False),
+    "named series": lambda file: SERIES.rename("prediction").to_csv(file),
+    "frame": lambda file: SERIES.to_frame().to_csv(file),
+    "frame without index": lambda file: SERIES.to_frame().to_csv(file, index=False),
+    "decimals": lambda file: SERIES.astype(float).to_csv(file),
+    "index of all images": lambda file: SERIES.set_axis(range(60_000, 61_000)).to_csv(file),
+    "scores": SCORES.to_csv,
+    "scores without index": lambda file: SCORES.to_csv(file, index=False),
+    "scores alone": lambda file: SCORES.to_csv(file, index=False, header=False),
+    "scores with names": lambda file: SCORES.set_axis([*"abcdefghij"], axis=1).to_csv(file),
+    "scores in another order": lambda file: SCORES.sample(frac=1, random_state=0).to_csv(file),
+    "truth": lambda file: CHECKED.to_csv(file, index=False),
+    "truth in another order": lambda file: CHECKED.sample(frac=1, random_state=0).to_csv(file),
+    "Kaggle": lambda file: KAGGLE.to_csv(file, index=False),
+    "Kaggle with an index": KAGGLE.to_csv,
+    "Kaggle in another order": lambda file: KAGGLE.sample(frac=1, random_state=0).to_csv(file, index=False),
+    "spaces": lambda file: KAGGLE.set_axis([" Id", " PREDICTION "], axis=1).to_csv(file, index=False),
+    "other columns": lambda file: KAGGLE.assign(name="a shirt", score=0.5).to_csv(file, index=False),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_every_form_of_a_file_gives_the_same_labels(form: str) -> None:
+    """Labels or scores, as arrays or tables as pandas writes them, in any order that a column states: all are equal."""
+    FORMS[form](form)
+    assert (read_labels(Path(form), TRUTH) == MINE).all()
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (CHECKED.assign(label=TRUTH), r"more than one prediction for each image \('prediction', 'label'\): keep one"),
+        (SCORES.assign(label=TRUTH), "more than one prediction for each image"),
+        (KAGGLE.assign(row=range(1000, 0, -1)), "two columns that number the images, each in another order: keep one"),
+        (KAGGLE.assign(ImageId=KAGGLE["ImageId"].sample(frac=1, random_state=0).to_numpy()), "as many as by chance"),
+        (KAGGLE[["ImageId"]].assign(one=1, two=2), "1,000 x 2 values"),
+        (KAGGLE[1:], "999 x 1 values"),
+        (pd.Series([3, *MINE]).rename(5), "1,002 x 1 values"),
+    ],
+    ids=["two labels", "labels and scores", "two orders", "wrong order", "no labels", "too few", "too many"],
+)
+def test_what_can_mean_two_things_is_reported(table: pd.DataFrame, message: str) -> None:
+    """Columns that contradict each other, and rows that are no test images, are reported and never guessed."""
+    table.to_csv("mine.csv", index=False)
+    with pytest.raises(FashionError, match=rf"^mine\.csv has .*{message}"):
+        read_labels(Path("mine.csv"), TRUTH)
 
 
 @pytest.mark.parametrize(
@@ -85,6 +128,7 @@ def test_every_form_of_a_file_gives_the_same_labels() -> None:
         (np.sort(MINE), "has 1[0-9]\\.[0-9]% right labels, as many as by chance: expected a label for each test image"),
         ([], "is not a CSV file"),
         ([f"{label},1" for label in MINE], "has 1,000 x 2 values"),
+        ([*MINE[1:], "1,1"], "is not a CSV file \\(.*line 1000, saw 2\\): expected labels"),
         (["nan", *MINE[1:]], "has 999 x 1 values"),
         (["inf", *MINE[1:]], "has values that are NaN or infinite"),
     ],

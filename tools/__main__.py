@@ -139,8 +139,9 @@ def compare(
 ) -> None:
     """Compare anyone's predicted labels of the test images with every committed network.
 
-    Labels are 0 to 9, in the order of the test images: one a line, or in a column called prediction. With ten columns
-    the largest counts. Example: python -m tools compare metrics/predictions/cnn.csv --page compared.html
+    Labels are 0 to 9, in the order of the test images or of a column that numbers them: one a line, or in a column
+    called prediction or label. With ten columns the largest counts.
+    Example: python -m tools compare metrics/predictions/cnn-0.csv --page compared.html
     """
     from tools.compare import compare
 
