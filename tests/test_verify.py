@@ -43,6 +43,27 @@ def test_the_same_machine_gives_the_same_bytes(committed: Workspace) -> None:
     assert state(committed) == before
 
 
+def test_tools_that_only_read_change_no_file(committed: Workspace, tmp_path: Path) -> None:
+    """They leave every file of the project as it is, its time included; what they write is where the user says."""
+    workspace = committed.copy(tmp_path / "project")
+    workspace.run("dvc", "repro", "models/dvc.yaml:leaderboard")
+    workspace.commit("rank")
+    before = state(workspace)
+    for words in (
+        "diff HEAD~1",
+        "models",
+        "models lenet5",
+        "outcome",
+        "compare metrics/predictions/lenet5-0.csv --page ../page.html",
+        "score models/lenet5-0.safetensors --model lenet5",
+        "predict plots --save ../pictures",
+        "card lenet5 --output ../card.md",
+        "verify --epochs 1",
+    ):
+        workspace.run(sys.executable, "-m", "tools", *words.split())
+        assert state(workspace) == before, words
+
+
 def test_other_bytes_are_reported(committed: Workspace, tmp_path: Path) -> None:
     """The first epoch that differs, even in its last digit, and the number of different labels are reported."""
     workspace = committed.copy(tmp_path / "project")
