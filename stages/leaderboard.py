@@ -1,5 +1,6 @@
 """Stage leaderboard: every evaluated architecture, next to its published accuracies."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,9 +65,15 @@ def _table(rows: list[dict[str, Any]]) -> pd.DataFrame:
     flat = [
         row
         | {
-            "test_interval": dict(zip(("low", "high"), row["test_interval"], strict=True)),
+            "test_interval": _ends(row["test_interval"]),
+            "seeds": {part: one | {"interval": _ends(one["interval"])} for part, one in row["seeds"].items()},
             "level_with": " ".join(row["level_with"]),
         }
         for row in rows
     ]
     return pd.json_normalize(flat, sep="_").round(6)
+
+
+def _ends(interval: Sequence[float] | None) -> dict[str, float | None]:
+    """An interval, or none, as two columns."""
+    return dict(zip(("low", "high"), interval or (None, None), strict=True))

@@ -14,7 +14,7 @@ from fashion.data.datasets import DATASETS
 from fashion.data.reading import Part, read_part
 from fashion.errors import FashionError
 from fashion.files import checked, read_json, write_bytes, write_text
-from fashion.judging.comparing import JUDGES, LEVEL, agreement, best
+from fashion.judging.comparing import FEWEST, JUDGES, LEVEL, agreement, best
 from fashion.judging.current import current, descriptions, sentence
 from fashion.judging.evaluated import Scores, accuracies, read_all_predictions
 from fashion.judging.neighbours import NEAR, counts, read_neighbours
@@ -66,6 +66,7 @@ def results() -> None:
         near=NEAR,
         judges=JUDGES,
         level=LEVEL,
+        fewest=FEWEST,
         best=chosen,
         missed=_missed(test, [params.name(key) for key in chosen], DATASETS[dataset].classes),
         picture=MISSED.name,

@@ -92,6 +92,15 @@ def inside(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return folder
 
 
+def ranked(key: str, accuracy: float) -> dict[str, Any]:
+    """A row of metrics/leaderboard.json: one training, with this accuracy on each part and each choice of images."""
+    parts = ("train", "validation", "test", "distinct", "clear")
+    numbers = {"parameters": 44_426, "training_flops": 2_317_572_000_000, "test_images": 10_000}
+    accuracies = dict.fromkeys((f"{part}_accuracy" for part in parts), accuracy)
+    empty = {"published": {}, "seeds": {}, "level_with": []}
+    return {"model": key, "split": "x", **numbers, **accuracies, "test_interval": [0.0, 1.0], **empty}
+
+
 Tool = Callable[..., tuple[int, str, str]]
 
 

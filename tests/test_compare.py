@@ -16,7 +16,7 @@ from fashion.files import write_bytes, write_csv, write_json
 from fashion.judging.comparing import doubtful, holm, mcnemar
 from fashion.judging.labels import read_labels
 from fashion.judging.neighbours import COLUMNS, TABLE
-from tests.conftest import ROOT, Tool
+from tests.conftest import ROOT, Tool, ranked
 
 RNG = np.random.default_rng(0)
 TRUTH = np.arange(1000) % 10
@@ -33,13 +33,10 @@ def committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A folder with the files of six evaluated networks, and ten near-duplicates."""
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
-    names = [f"{part}_accuracy" for part in ("train", "validation", "test", "distinct", "clear")]
-    sizes = {"parameters": 1, "training_flops": 1, "test_images": 1000, "test_interval": [0.0, 1.0]}
-    empty = {"split": "x", "published": {}, "seeds": {}, "level_with": []}
     rows = {}
     for key, labels in NETWORKS.items():
         write_csv(Path(f"metrics/predictions/{key}-0.csv"), pd.DataFrame({"truth": TRUTH, "prediction": labels}))
-        rows[key] = {"model": key, **sizes, **empty, **dict.fromkeys(names, accuracy_score(TRUTH, labels))}
+        rows[key] = ranked(key, accuracy_score(TRUTH, labels))
     write_json(Path("metrics/leaderboard.json"), rows)
     table = pd.DataFrame(0, index=range(1000), columns=[*COLUMNS])
     distance = np.where(np.arange(1000) < 10, 5.0, 50.0)

@@ -12,7 +12,7 @@ from fashion.errors import FashionError
 from fashion.files import write_csv, write_json
 from fashion.judging.neighbours import COLUMNS, TABLE, counts, read_neighbours
 from stages import results as stage
-from tests.conftest import ROOT
+from tests.conftest import ROOT, ranked
 
 
 @pytest.fixture(autouse=True)
@@ -28,19 +28,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "read_part", lambda *_: Part(images, np.arange(20) % 10))
 
 
-def row(accuracy: float) -> dict[str, Any]:
-    """A row of the leaderboard with the same accuracy on each part."""
-    numbers = dict.fromkeys(
-        ("train_accuracy", "validation_accuracy", "test_accuracy", "distinct_accuracy", "clear_accuracy"), accuracy
-    )
-    sizes = {"parameters": 1, "training_flops": 1, "test_images": 20, "test_interval": [0.0, 1.0]}
-    return {"model": "x", "split": "x", **sizes, **numbers, "published": {}, "seeds": {}, "level_with": []}
-
-
-@pytest.mark.parametrize("board", [{}, {"lenet5": row(0.9)}, {"lenet5": row(0.9), "fcnn": row(0.8)}])
-def test_an_older_leaderboard_is_refused(board: dict[str, Any]) -> None:
+@pytest.mark.parametrize("board", [{}, {"lenet5": 0.9}, {"lenet5": 0.9, "fcnn": 0.8}])
+def test_an_older_leaderboard_is_refused(board: dict[str, float]) -> None:
     """A ranking without one of the current networks, or with an older accuracy of it, is refused."""
-    write_json(Path("metrics/leaderboard.json"), board)
+    write_json(Path("metrics/leaderboard.json"), {key: ranked(key, accuracy) for key, accuracy in board.items()})
     with pytest.raises(
         FashionError, match=r"^metrics/leaderboard.json does not rank the current scores: run dvc repro"
     ):

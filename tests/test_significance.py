@@ -7,7 +7,18 @@ from hypothesis import strategies as st
 from scipy.stats import binom, permutation_test
 from sklearn.metrics import accuracy_score
 
-from fashion.judging.comparing import above, agreement, best, by_class, doubtful, holm, mcnemar, p_value, sign_flip
+from fashion.judging.comparing import (
+    above,
+    agreement,
+    best,
+    by_class,
+    doubtful,
+    holm,
+    mcnemar,
+    mean_interval,
+    p_value,
+    sign_flip,
+)
 
 labels = st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=60).map(lambda rows: np.array(rows).T)
 
@@ -81,6 +92,18 @@ def test_a_mean_above_a_figure_by_hand() -> None:
     t = 2 * 3**0.5
     # Student's distribution with two degrees of freedom has this tail.
     assert above([1, 2, 3], 0) == pytest.approx((1 - t / (2 + t**2) ** 0.5) / 2)
+
+
+@pytest.mark.parametrize("values", [[0.9275], [0.9275, 0.9275], [0.9275, 0.9276], [0.9275] * 5])
+def test_too_few_or_equal_values_are_no_evidence(values: list[float]) -> None:
+    """Fewer than three seeds, however far above, and equal ones, which say nothing of the spread, have no p value."""
+    assert above(values, 0.9) is None
+    assert (mean_interval(values) is None) == (len({*values}) == 1)
+
+
+def test_an_interval_of_a_mean_by_hand() -> None:
+    """Three values of mean 2 and deviation 1 have the interval 2 ± t / sqrt 3, where t = 4.302653 for 95 %."""
+    assert mean_interval([1, 2, 3]) == pytest.approx([2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5])
 
 
 def test_the_best_of_each_network_come_first() -> None:

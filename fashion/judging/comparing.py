@@ -14,6 +14,8 @@ from fashion.data.reading import Labels
 LEVEL = 0.05
 # The number of networks that must agree against a label.
 JUDGES = 5
+# A verdict about the mean needs this many seeds: the 95 % interval of two reaches nine standard deviations each way.
+FEWEST = 3
 
 
 class Paired(NamedTuple):
@@ -86,10 +88,21 @@ def sign_flip(differences: Sequence[float]) -> float:
     return float((sums >= abs(values.sum()) - 2e-6 * len(values)).mean())
 
 
-def above(values: Sequence[float], figure: float) -> float:
-    """The one-sided p value of Student's t test that the mean of at least two values is above a figure."""
-    if len({*values}) == 1:
-        return float(values[0] <= figure)
+def mean_interval(values: Sequence[float], confidence: float = 1 - LEVEL) -> list[float] | None:
+    """Both ends of Student's t interval of the mean; None unless two values differ, since equal ones show no spread."""
+    if len({*values}) < 2:  # noqa: PLR2004 - two values differ
+        return None
+    low, high = ttest_1samp(values, 0).confidence_interval(confidence)
+    return [float(low), float(high)]
+
+
+def above(values: Sequence[float], figure: float) -> float | None:
+    """The one-sided p value of Student's t test that the mean is above a figure.
+
+    None for fewer than FEWEST values, and for equal ones, which show no spread.
+    """
+    if len(values) < FEWEST or len({*values}) == 1:
+        return None
     return float(ttest_1samp(values, figure, alternative="greater").pvalue)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from fashion.data.reading import Labels
-from fashion.judging.comparing import LEVEL, above, best, doubtful, holm, mcnemar
+from fashion.judging.comparing import LEVEL, above, best, doubtful, holm, mcnemar, mean_interval
 from fashion.judging.evaluated import Scores, accuracies, read_all_predictions
 from fashion.judging.neighbours import read_near
 from fashion.settings.params import Params
@@ -22,6 +22,7 @@ def ranking(params: Params, found: Mapping[str, Scores]) -> list[dict[str, Any]]
     rows.sort(key=lambda row: (-row["test_accuracy"], row["model"]))
     if not rows:
         return []
+    correct([summary for row in rows for summary in row["seeds"].values()])
     truth, by_name = read_all_predictions([params.name(row["model"]) for row in rows])
     predicted = dict(zip((row["model"] for row in rows), by_name.values(), strict=True))
     same = level(truth, predicted)
@@ -50,11 +51,23 @@ def row(params: Params, key: str, found: Mapping[str, Scores]) -> dict[str, Any]
 
 
 def over_seeds(accuracies: list[float], claim: float | None) -> dict[str, Any]:
-    """The number of seeds, the mean and standard deviation, and p that the mean is above the published accuracy."""
-    p = above(accuracies, claim) if claim is not None and len(accuracies) > 1 else None
-    values = pd.Series(accuracies)
+    """The number of seeds, the mean with its 95 % t interval, the standard deviation, and p, not yet corrected."""
+    values, interval = pd.Series(accuracies), mean_interval(accuracies)
     # Six places, as in the file: pages that are made from it would otherwise round different numbers.
-    return {"seeds": len(values), "mean": round(values.mean(), 6), "deviation": round(values.std(), 6), "p": p}
+    return {
+        "seeds": len(values),
+        "mean": round(values.mean(), 6),
+        "interval": interval and [round(end, 6) for end in interval],
+        "deviation": round(values.std(), 6),
+        "p": above(accuracies, claim) if claim is not None else None,
+    }
+
+
+def correct(summaries: list[dict[str, Any]]) -> None:
+    """Correct the p values of summaries over seeds for the number of all these tests, by Holm's method, in place."""
+    tested = [one for one in summaries if one["p"] is not None]
+    for one, p in zip(tested, holm([one["p"] for one in tested]), strict=True):
+        one["p"] = p
 
 
 def cleaned(

@@ -8,15 +8,21 @@ from typing_extensions import TypedDict
 from fashion.judging.evaluated import Count, Interval
 from fashion.settings.description import Fraction
 
+# Both ends of an interval that may leave the range of accuracies.
+Bounds = Annotated[list[float], Field(min_length=2, max_length=2)]
+
 
 class Seeds(TypedDict):
     """The accuracies of an architecture's trainings with all seeds, on one part of the data.
 
-    p: of the test that their mean is above the published accuracy; None if none is published.
+    interval: the 95 % t interval of the mean; None if they are equal. p: of the one-sided t test that the mean is above
+    the published accuracy, corrected by Holm's method for all such tests of the leaderboard; None if none is published,
+    and without a verdict: for fewer than three seeds, and equal accuracies.
     """
 
     seeds: Count
     mean: Fraction
+    interval: Bounds | None
     deviation: float
     p: Fraction | None
 
