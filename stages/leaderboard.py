@@ -47,15 +47,16 @@ def leaderboard() -> None:
 
 
 def _shown(row: dict[str, Any]) -> dict[str, str | int]:
-    """The columns of a row that the terminal shows."""
-    low, high = row["test_interval"]
+    """The columns of a row that the terminal shows: means of the seeds, and the interval of the test's."""
+    test, validation = row["seeds"]["test"], row["seeds"]["validation"]
     published = row["published"].get("test_accuracy")
     return {
         "architecture": row["model"],
         "parameters": row["parameters"],
-        "validation": f"{row['validation_accuracy']:.2%}",
-        "test": f"{row['test_accuracy']:.2%}",
-        "95 % interval": f"{low:.2%} to {high:.2%}",
+        "seeds": test["seeds"],
+        "validation": f"{validation['mean']:.2%}",
+        "test": f"{test['mean']:.2%}",
+        "95 % interval": " to ".join(f"{end:.2%}" for end in test["interval"] or ()),
         "published": "" if published is None else f"{published:.2%}",
     }
 

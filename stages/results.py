@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, Literal
 
 import numpy as np
 import typer
@@ -18,6 +19,7 @@ from fashion.judging.comparing import FEWEST, JUDGES, LEVEL, agreement, best
 from fashion.judging.current import current, descriptions, sentence
 from fashion.judging.evaluated import Scores, accuracies, read_all_predictions
 from fashion.judging.neighbours import NEAR, counts, read_neighbours
+from fashion.judging.ranking import by_seed, over_seeds
 from fashion.judging.summaries import Ablation, Ranked
 from fashion.settings.description import Description
 from fashion.settings.params import Params
@@ -58,7 +60,7 @@ def results() -> None:
         flops=sum(scores["training_flops"] for scores in found.values()),
         published=[key for key in rows if key in params.published],
         budgets=[(one.words, one.model) for one in params.budgets.values() if one.model in rows],
-        mirrored={key: found[params.name(key)]["mirrored_test"]["accuracy"] for key in rows},
+        mirrored={key: fmean(by_seed(params, key, found, "mirrored_test")) for key in rows},
         overlap=sum(image.tobytes() in known for image in test.images),
         ablations=ablations,
         epochs={key: row.train.epochs for key, row in params.models.items()},
@@ -104,15 +106,21 @@ def _table(params: Params, rows: dict[str, Ranked]) -> str:
 def _ranked(params: Params, found: dict[str, Scores]) -> dict[str, Ranked]:
     """The leaderboard's rows of current scores; FashionError unless it ranks all of them as they are."""
     board = read_json(Path("metrics/leaderboard.json"), dict[str, Ranked])
-    firsts = {key: found.get(params.name(key)) for key in params.models}
-    scores = {key: accuracies(one) for key, one in firsts.items() if one}
-    rows = {key: row for key, row in board.items() if key in scores}
-    if not rows or any(not mine.items() <= board.get(key, {}).items() for key, mine in scores.items()):
+    keys = [key for key in params.models if params.name(key) in found]
+    if not keys or any(key not in board or not _current(params, key, found, board[key]) for key in keys):
         raise FashionError(
             "metrics/leaderboard.json does not rank the current scores: "
             "run dvc repro --single-item models/dvc.yaml:leaderboard first."
         )
-    return rows
+    return {key: row for key, row in board.items() if key in keys}
+
+
+def _current(params: Params, key: str, found: dict[str, Scores], row: Ranked) -> bool:
+    """Whether a row of the leaderboard has the accuracies of these scores, of the first seed and of all."""
+    parts: tuple[Literal["validation", "test"], ...] = ("validation", "test")
+    now = [over_seeds(by_seed(params, key, found, part), None) for part in parts]
+    means = [one["mean"] for one in now] == [row["seeds"][part]["mean"] for part in parts]
+    return means and accuracies(found[params.name(key)]).items() <= row.items()
 
 
 def _ablations(params: Params, trainings: dict[str, Description]) -> tuple[list[Ablation], list[str]]:

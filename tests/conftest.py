@@ -97,8 +97,9 @@ def ranked(key: str, accuracy: float) -> dict[str, Any]:
     parts = ("train", "validation", "test", "distinct", "clear")
     numbers = {"parameters": 44_426, "training_flops": 2_317_572_000_000, "test_images": 10_000}
     accuracies = dict.fromkeys((f"{part}_accuracy" for part in parts), accuracy)
-    empty = {"published": {}, "seeds": {}, "level_with": []}
-    return {"model": key, "split": "x", **numbers, **accuracies, "test_interval": [0.0, 1.0], **empty}
+    summary = {"seeds": 1, "mean": accuracy, "interval": None, "deviation": None, "p": None}
+    other = {"seeds": {"validation": summary, "test": summary}, "test_interval": [0.0, 1.0], "level_with": []}
+    return {"model": key, "split": "x", **numbers, **accuracies, **other, "published": {}}
 
 
 Tool = Callable[..., tuple[int, str, str]]

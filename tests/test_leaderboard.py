@@ -101,3 +101,15 @@ def test_tests_against_published_figures_are_corrected_together(params: Params) 
     assert raw["lenet5"] < raw["alexnet"] < raw["fcnn"]
     expected = {"lenet5": 3 * raw["lenet5"], "alexnet": 2 * raw["alexnet"], "fcnn": raw["fcnn"]}
     assert {key: p for key, p in p_values.items() if p is not None} == pytest.approx(expected)
+
+
+def test_the_mean_of_the_seeds_decides_the_order(params: Params) -> None:
+    """A network whose first seed is the best, and whose others are not, comes after one with a higher mean."""
+    rows = ranked(params, {"lenet5": [0.95, 0.85, 0.85], "fcnn": [0.91], "cnn": [0.9, 0.9, 0.9]})
+    assert [*rows] == ["fcnn", "cnn", "lenet5"]
+    test = rows["lenet5"]["seeds"]["test"]
+    # The deviation is 0.1 / sqrt 3, and t is 4.302653 for 95 %.
+    assert test["interval"] == pytest.approx([0.883333 - 4.302653 / 30, 0.883333 + 4.302653 / 30], abs=2e-6)
+    alone = {"seeds": 1, "mean": 0.91, "interval": None, "deviation": None, "p": None}
+    assert rows["fcnn"]["seeds"]["test"] == alone
+    assert rows["cnn"]["seeds"]["test"]["interval"] is None

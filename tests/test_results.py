@@ -38,6 +38,16 @@ def test_an_older_leaderboard_is_refused(board: dict[str, float]) -> None:
         stage.results()
 
 
+def test_a_leaderboard_of_other_seeds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ranking whose mean lacks a second seed, which is evaluated by now, is refused."""
+    write_json(Path("metrics/leaderboard.json"), {key: ranked(key, 0.9) for key in ("lenet5", "fcnn")})
+    found, _ = stage.current({})
+    later = {part: {"accuracy": 0.91} for part in ("train", "validation", "test")}
+    monkeypatch.setattr(stage, "current", lambda _: (found | {"lenet5-1": later}, []))
+    with pytest.raises(FashionError, match=r"^metrics/leaderboard.json does not rank the current scores"):
+        stage.results()
+
+
 def test_near_duplicates_are_counted() -> None:
     """A distance equal to a limit counts; only another label than the neighbour's lowers the highest accuracy."""
     test = np.arange(20) % 10

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -12,14 +12,16 @@ from fashion.judging.evaluated import Scores, accuracies, read_all_predictions
 from fashion.judging.neighbours import read_near
 from fashion.settings.params import Params
 
+PartName = Literal["train", "validation", "test", "mirrored_test"]
+
 
 def ranking(params: Params, found: Mapping[str, Scores]) -> list[dict[str, Any]]:
-    """The rows of the leaderboard, by test accuracy, the best first; none if no first training is among the scores.
+    """The rows of the leaderboard, by mean test accuracy, the best first; none if no first training has scores.
 
     found: the current scores of trainings, by name.
     """
     rows = [row(params, key, found) for key in params.models if params.name(key) in found]
-    rows.sort(key=lambda row: (-row["test_accuracy"], row["model"]))
+    rows.sort(key=lambda row: (-row["seeds"]["test"]["mean"], row["model"]))
     if not rows:
         return []
     correct([summary for row in rows for summary in row["seeds"].values()])
@@ -33,9 +35,7 @@ def ranking(params: Params, found: Mapping[str, Scores]) -> list[dict[str, Any]]
 def row(params: Params, key: str, found: Mapping[str, Scores]) -> dict[str, Any]:
     """An architecture's scores with the first seed, the summary of all seeds, and the published accuracies."""
     scores, claims = found[params.name(key)], params.claims(key)
-    trainings = [found[name] for seed in params.seeds if (name := params.name(key, seed)) in found]
-    parts = {part: [one[part]["accuracy"] for one in trainings] for part in ("validation", "test")}
-    seeds = {part: over_seeds(values, claims.get(f"{part}_accuracy")) for part, values in parts.items()}
+    parts = {part: by_seed(params, key, found, part) for part in ("validation", "test")}
     return {
         "model": key,
         "split": scores["split"],
@@ -45,20 +45,28 @@ def row(params: Params, key: str, found: Mapping[str, Scores]) -> dict[str, Any]
         "test_interval": scores["test"]["interval"],
         "test_images": scores["test"]["images"],
         "published": claims,
-        # One seed has no standard deviation.
-        "seeds": seeds if len(trainings) > 1 else {},
+        "seeds": {part: over_seeds(values, claims.get(f"{part}_accuracy")) for part, values in parts.items()},
     }
 
 
+def by_seed(params: Params, key: str, found: Mapping[str, Scores], part: PartName) -> list[float]:
+    """The accuracies of an architecture's evaluated trainings on one part of the data, in the order of the seeds."""
+    names = (params.name(key, seed) for seed in params.seeds)
+    return [found[name][part]["accuracy"] for name in names if name in found]
+
+
 def over_seeds(accuracies: list[float], claim: float | None) -> dict[str, Any]:
-    """The number of seeds, the mean with its 95 % t interval, the standard deviation, and p, not yet corrected."""
+    """The number of seeds, the mean with its 95 % t interval, the standard deviation, and p, not yet corrected.
+
+    interval and p are None where the seeds are too few for them, and so is the standard deviation of a single one.
+    """
     values, interval = pd.Series(accuracies), mean_interval(accuracies)
     # Six places, as in the file: pages that are made from it would otherwise round different numbers.
     return {
         "seeds": len(values),
         "mean": round(values.mean(), 6),
         "interval": interval and [round(end, 6) for end in interval],
-        "deviation": round(values.std(), 6),
+        "deviation": round(values.std(), 6) if len(values) > 1 else None,
         "p": above(accuracies, claim) if claim is not None else None,
     }
 

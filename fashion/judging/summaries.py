@@ -15,24 +15,31 @@ Bounds = Annotated[list[float], Field(min_length=2, max_length=2)]
 class Seeds(TypedDict):
     """The accuracies of an architecture's trainings with all seeds, on one part of the data.
 
-    interval: the 95 % t interval of the mean; None if they are equal. p: of the one-sided t test that the mean is above
-    the published accuracy, corrected by Holm's method for all such tests of the leaderboard; None if none is published,
-    and without a verdict: for fewer than three seeds, and equal accuracies.
+    interval: the 95 % t interval of the mean; None for one seed and for equal accuracies. deviation: None for one seed.
+    p: of the one-sided t test that the mean is above the published accuracy, corrected by Holm's method for all such
+    tests of the leaderboard; None if nothing is published, for fewer than three seeds, and for equal accuracies.
     """
 
     seeds: Count
     mean: Fraction
     interval: Bounds | None
-    deviation: float
+    deviation: float | None
     p: Fraction | None
+
+
+class BothParts(TypedDict):
+    """The accuracies over the seeds, on the parts of the data for which some are published."""
+
+    validation: Seeds
+    test: Seeds
 
 
 class Ranked(TypedDict):
     """A row of the leaderboard.
 
-    The accuracies are those of the training with the first seed. distinct_accuracy: on the test images without
-    near-duplicates. clear_accuracy: on those without a doubtful label. seeds: by part of the data; empty if fewer than
-    two are evaluated.
+    seeds: the trainings with all evaluated seeds, by part of the data. The accuracies are those of the training with
+    the first seed. distinct_accuracy: on the test images without near-duplicates. clear_accuracy: on those without a
+    doubtful label. level_with: those that the first training does not differ from significantly.
     """
 
     model: str
@@ -47,7 +54,7 @@ class Ranked(TypedDict):
     distinct_accuracy: Fraction
     clear_accuracy: Fraction
     published: dict[str, Fraction]
-    seeds: dict[str, Seeds]
+    seeds: BothParts
     level_with: list[str]
 
 
