@@ -15,7 +15,7 @@ from fashion.data.datasets import DATASETS
 from fashion.data.reading import Part, read_part
 from fashion.errors import FashionError
 from fashion.files import checked, read_json, write_bytes, write_text
-from fashion.judging.comparing import FEWEST, JUDGES, LEVEL, agreement, best
+from fashion.judging.comparing import FEWEST, JUDGES, LEVEL, MARGIN, agreement, best, equality
 from fashion.judging.current import current, descriptions, sentence
 from fashion.judging.evaluated import Scores, accuracies, read_all_predictions
 from fashion.judging.neighbours import NEAR, counts, read_neighbours
@@ -64,6 +64,8 @@ def results() -> None:
         overlap=sum(image.tobytes() in known for image in test.images),
         ablations=ablations,
         epochs={key: row.train.epochs for key, row in params.models.items()},
+        reproduced=_reproduced(params, rows, found),
+        margin=MARGIN,
         neighbours=_near(train, test),
         near=NEAR,
         judges=JUDGES,
@@ -121,6 +123,18 @@ def _current(params: Params, key: str, found: dict[str, Scores], row: Ranked) ->
     now = [over_seeds(by_seed(params, key, found, part), None) for part in parts]
     means = [one["mean"] for one in now] == [row["seeds"][part]["mean"] for part in parts]
     return means and accuracies(found[params.name(key)]).items() <= row.items()
+
+
+def _reproduced(params: Params, rows: dict[str, Ranked], found: dict[str, Scores]) -> list[dict[str, Any]]:
+    """The published recipes, by the key of their architecture: whether the mean equals the published figure."""
+    claims = {key: row["published"].get("test_accuracy") for key, row in rows.items() if key.endswith("_published")}
+    known = {key: claim for key, claim in claims.items() if claim is not None}
+    reproduced = []
+    for key, claim in known.items():
+        interval, verdict = equality(by_seed(params, key, found, "test"), claim, len(known))
+        one = {"key": key.removesuffix("_published"), "claim": claim, "mean": rows[key]["seeds"]["test"]}
+        reproduced.append(one | {"interval": interval, "verdict": verdict})
+    return reproduced
 
 
 def _ablations(params: Params, trainings: dict[str, Description]) -> tuple[list[Ablation], list[str]]:

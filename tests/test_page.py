@@ -71,7 +71,7 @@ def test_the_leaderboard_shows_each_architecture() -> None:
 
 
 def test_results_are_shown_next_to_published_ones() -> None:
-    """Each published figure has a row with its difference, and intervals decide whether a figure is reproduced."""
+    """Each published figure has a row with its difference, and verdicts are said with their intervals."""
     rows = {
         "cnn": row("cnn", 0.9336, validation_accuracy=0.93, test_accuracy=0.9166),
         "cnn_published": row("cnn_published", 0.9203, test_accuracy=0.9166),
@@ -88,6 +88,13 @@ def test_results_are_shown_next_to_published_ones() -> None:
     content: dict[str, Any] = {"overlap": 0, "best": list(rows), "missed": missed, "picture": "missed.png"}
     content |= {"published": [key for key in rows if key != "champion_small"], "left_out": "Left out: alexnet."}
     content |= {"splits": {"half": Split(train=30_000, validation=5_000, seed=0)}, "seeds": [3]}
+    cnn = {"key": "cnn", "claim": 0.9166, "mean": row("", 0.9203, test_accuracy=0.9)["seeds"]["test"]}
+    fcnn = {"key": "fcnn", "claim": 0.9056, "mean": row("", 0.8945)["seeds"]["test"], "interval": None, "verdict": None}
+    more = [
+        cnn | {"key": verdict, "verdict": verdict, "interval": [0.91, 0.92]}
+        for verdict in ("equal", "lower", "undecided")
+    ]
+    content |= {"margin": 0.005, "reproduced": [*more, fcnn]}
     content |= {"trainings": 2, "flops": 2 * 10**15}
     content |= {"neighbours": neighbours, "near": 18.0, "judges": 5, "level": 0.05, "fewest": 3}
     content |= {"budgets": [("5 epochs", "champion_small")], "mirrored": {"champion_small": 0.953}}
@@ -110,8 +117,14 @@ def test_results_are_shown_next_to_published_ones() -> None:
         "| 5 epochs | `champion_small` | 44,426 | 2.32 TFLOP | 95.10 % | 95.10 % |  | 95.30 % |",
     ]
     assert [line for line in lines if line not in page.splitlines()] == []
-    assert "**`cnn`: the published 91.66 % is reproduced.**" in page
-    assert "**`fcnn`: the published 90.56 % is not reproduced.**" in page
+    assert re.findall("`, published (.*?): (.*).[*][*]", page) == [
+        ("91.66 %", "reproduced within 0.5 points"),
+        ("91.66 %", "not reproduced: the rebuilt mean is lower"),
+        ("91.66 %", "undecided with 5 seeds"),
+        ("90.56 %", "not tested with 1 seed"),
+    ]
+    assert "the mean is 92.03 % ± 0.10 (5), with the interval 91.00 % to 92.00 %.\n" in page
+    assert "with Bonferroni's correction for 4 figures: the 97.5 % interval of the mean" in page
     assert "would reach 99.92 %" in page
     assert re.findall("The recipe itself has (.*) epochs", page) == ["100"]
     digits = render("results.md", dataset="digits", rows=rows, ablations=[], **content)

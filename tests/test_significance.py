@@ -13,6 +13,7 @@ from fashion.judging.comparing import (
     best,
     by_class,
     doubtful,
+    equality,
     holm,
     mcnemar,
     mean_interval,
@@ -104,6 +105,31 @@ def test_too_few_or_equal_values_are_no_evidence(values: list[float]) -> None:
 def test_an_interval_of_a_mean_by_hand() -> None:
     """Three values of mean 2 and deviation 1 have the interval 2 ± t / sqrt 3, where t = 4.302653 for 95 %."""
     assert mean_interval([1, 2, 3]) == pytest.approx([2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5])
+
+
+@pytest.mark.parametrize(
+    ("values", "tests", "width", "verdict"),
+    [
+        # t with two degrees of freedom has 5 % above 2.919986, and 2.5 % above 4.302653.
+        ([0.914, 0.916, 0.918], 1, 2.919986 * 0.002 / 3**0.5, "equal"),
+        ([0.914, 0.916, 0.918], 2, 4.302653 * 0.002 / 3**0.5, "equal"),
+        ([0.913, 0.916, 0.919], 1, 2.919986 * 0.003 / 3**0.5, "undecided"),
+        ([0.905, 0.907, 0.909], 1, 2.919986 * 0.002 / 3**0.5, "lower"),
+        ([0.905, 0.907, 0.909], 2, 4.302653 * 0.002 / 3**0.5, "undecided"),
+        ([0.924, 0.926, 0.928], 1, 2.919986 * 0.002 / 3**0.5, "higher"),
+    ],
+)
+def test_an_equality_is_shown_by_hand(values: list[float], tests: int, width: float, verdict: str) -> None:
+    """The interval inside 91.6 % ± 0.5 points shows equality, one outside of it the opposite, and others neither."""
+    interval, found = equality(values, 0.916, tests)
+    assert interval == pytest.approx([values[1] - width, values[1] + width])
+    assert found == verdict
+
+
+@pytest.mark.parametrize("values", [[0.9166] * 2, [0.9166] * 3, [0.9165, 0.9167]])
+def test_too_few_or_equal_values_show_no_equality(values: list[float]) -> None:
+    """Two seeds, and equal ones, give no verdict, however close to the figure."""
+    assert equality(values, 0.9166, 1) == (None, None)
 
 
 def test_the_best_of_each_network_come_first() -> None:
