@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 import typer
 
-from fashion.errors import FashionError
 from fashion.files import write_bytes, write_csv, write_json, write_text
 from fashion.judging.comparing import LEVEL
 from fashion.judging.current import current, descriptions, sentence
+from fashion.judging.doubtful import TABLE
 from fashion.judging.ranking import ranking
 from fashion.settings.params import Params
 from fashion.showing import charts
@@ -19,15 +19,13 @@ from fashion.showing.tables import show
 
 
 def leaderboard() -> None:
-    """Write the ranking as JSON, CSV, chart and page."""
+    """Write the ranking as JSON, CSV, chart and page, and the table of doubtful labels."""
     params = Params.load()
     found, left_out = current(descriptions())
     if note := sentence(left_out):
         typer.echo(note)
-    rows = ranking(params, found)
-    if not rows:
-        stage = f"models/dvc.yaml:evaluate@{params.name(params.model)}"
-        raise FashionError(f"no architecture is evaluated yet: run dvc repro {stage} first.")
+    rows, doubts = ranking(params, found)
+    write_csv(TABLE, doubts)
     write_json(Path("metrics/leaderboard.json"), {row["model"]: row for row in rows})
     write_csv(Path("metrics/leaderboard.csv"), _table(rows))
     write_bytes(Path("plots/leaderboard.png"), charts.leaderboard(rows))
@@ -38,6 +36,7 @@ def leaderboard() -> None:
         left_out=note,
         level=LEVEL,
         images=rows[0]["test_images"],
+        doubts=len(doubts),
         ranking=charts.ranking(rows),
         by_size=charts.against(rows, "parameters", "trainable parameters"),
         by_cost=charts.against(rows, "training_flops", "operations of the training, FLOP"),

@@ -15,10 +15,11 @@ from fashion.data.datasets import DATASETS
 from fashion.data.reading import Part, read_part
 from fashion.errors import FashionError
 from fashion.files import checked, read_json, write_bytes, write_text
-from fashion.judging.comparing import FEWEST, JUDGES, LEVEL, MARGIN, agreement, best, equality
+from fashion.judging.comparing import FEWEST, LEVEL, MARGIN, agreement, best, equality
 from fashion.judging.current import current, descriptions, sentence
+from fashion.judging.doubtful import JUDGES, read_doubtful
 from fashion.judging.evaluated import Scores, accuracies, read_all_predictions
-from fashion.judging.neighbours import NEAR, counts, read_neighbours
+from fashion.judging.neighbours import NEAR, counts, read_near, read_neighbours
 from fashion.judging.ranking import by_seed, over_seeds
 from fashion.judging.summaries import Ablation, Ranked
 from fashion.settings.description import Description
@@ -68,6 +69,8 @@ def results() -> None:
         margin=MARGIN,
         neighbours=_near(train, test),
         near=NEAR,
+        near_images=int(read_near(test.labels).sum()),
+        doubts=int(read_doubtful(test.labels).sum()),
         judges=JUDGES,
         level=LEVEL,
         fewest=FEWEST,

@@ -98,7 +98,12 @@ def ranked(key: str, accuracy: float) -> dict[str, Any]:
     numbers = {"parameters": 44_426, "training_flops": 2_317_572_000_000, "test_images": 10_000}
     accuracies = dict.fromkeys((f"{part}_accuracy" for part in parts), accuracy)
     summary = {"seeds": 1, "mean": accuracy, "interval": None, "deviation": None, "p": None}
-    other = {"seeds": {"validation": summary, "test": summary}, "test_interval": [0.0, 1.0], "level_with": []}
+    other = {
+        "seeds": {"validation": summary, "test": summary},
+        "test_interval": [0.0, 1.0],
+        "judge": False,
+        "level_with": [],
+    }
     return {"model": key, "split": "x", **numbers, **accuracies, **other, "published": {}}
 
 

@@ -47,12 +47,13 @@ def row(key: str, accuracy: float, **published: float) -> dict[str, Any]:
         "level_with": ["b", "c"] if published else [],
         "distinct_accuracy": accuracy - 0.01,
         "clear_accuracy": accuracy + 0.01,
+        "judge": bool(published),
         "seeds": {"validation": seeds, "test": seeds | {"p": 0.2}} if published else dict.fromkeys(PARTS, alone),
     }
 
 
 # What a leaderboard shows in addition to its rows.
-BOARD: dict[str, Any] = {"dataset": "digits", "images": 360, "level": 0.05}
+BOARD: dict[str, Any] = {"dataset": "digits", "images": 360, "doubts": 7, "level": 0.05}
 BOARD |= dict.fromkeys(("left_out", "ranking", "by_size", "by_cost"), "")
 
 
@@ -62,7 +63,7 @@ def test_the_leaderboard_shows_each_architecture() -> None:
     page = render("leaderboard.html", rows=rows, **BOARD)
     cells = [re.sub(r"<.*?>|\s", "", cell) for cell in re.findall(r"<td.*?</td>", page)]
     none = "&lt;b&gt;|44,426|90.12%|||90.12%||90.22%|89.52%to90.72%|89.12%|91.12%"
-    full = "cnn|44,426|93.36%±0.10(5)|90.00%to95.00%|91.66%|93.36%±0.10(5)||93.46%|92.76%to93.96%|92.36%|94.36%"
+    full = "cnn|44,426|93.36%±0.10(5)|90.00%to95.00%|91.66%|93.36%±0.10(5)||93.46%|92.76%to93.96%|92.36%|94.36%*"
     assert cells == [*none.split("|"), *full.split("|"), "cnn", "b,c"]
     page = render("leaderboard.html", rows=rows[:1], **BOARD)
     assert "published numbers" not in page
@@ -96,7 +97,15 @@ def test_results_are_shown_next_to_published_ones() -> None:
     ]
     content |= {"margin": 0.005, "reproduced": [*more, fcnn]}
     content |= {"trainings": 2, "flops": 2 * 10**15}
-    content |= {"neighbours": neighbours, "near": 18.0, "judges": 5, "level": 0.05, "fewest": 3}
+    content |= {
+        "neighbours": neighbours,
+        "near": 18.0,
+        "near_images": 600,
+        "doubts": 7,
+        "judges": 5,
+        "level": 0.05,
+        "fewest": 3,
+    }
     content |= {"budgets": [("5 epochs", "champion_small")], "mirrored": {"champion_small": 0.953}}
     content |= {"epochs": {"cnn": 3, "champion_small": 100}}
     ablations = [{"model": key, "epochs": 3, "seeds": 2, "rows": found} for key in ("cnn", "champion_small")]
@@ -111,7 +120,7 @@ def test_results_are_shown_next_to_published_ones() -> None:
         "| 18 | 600 | 12 | 99.88 % |",
         "- Splits: `half` (30,000 and 5,000): training and validation images, stratified, drawn once",
         "- Compute: 2 trainings, 2 PFLOP. [The README](../README.md) has the processor, and the time of",
-        "| `cnn` | 93.46 % | 92.76 % to 93.96 % | 92.36 % | 94.36 % |",
+        "| `cnn` \\* | 93.46 % | 92.76 % to 93.96 % | 92.36 % | 94.36 % |",
         "| Shirt | Coat | 7 |",
         "Left out: alexnet.",
         "| 5 epochs | `champion_small` | 44,426 | 2.32 TFLOP | 95.10 % | 95.10 % |  | 95.30 % |",
@@ -125,6 +134,7 @@ def test_results_are_shown_next_to_published_ones() -> None:
     ]
     assert "the mean is 92.03 % ± 0.10 (5), with the interval 91.00 % to 92.00 %.\n" in page
     assert "with Bonferroni's correction for 4 figures: the 97.5 % interval of the mean" in page
+    assert " 95 % interval | without 600 near-duplicates | without 7 doubtful labels |\n" in page
     assert "would reach 99.92 %" in page
     assert re.findall("The recipe itself has (.*) epochs", page) == ["100"]
     digits = render("results.md", dataset="digits", rows=rows, ablations=[], **content)

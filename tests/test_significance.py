@@ -12,7 +12,6 @@ from fashion.judging.comparing import (
     agreement,
     best,
     by_class,
-    doubtful,
     equality,
     holm,
     mcnemar,
@@ -136,16 +135,6 @@ def test_the_best_of_each_network_come_first() -> None:
     """Of trainings of one network only the best on validation is listed, and equal accuracies keep the names' order."""
     networks = {"a": {"x": 1}, "b": {"x": 2}, "c": {"x": 1}, "d": {"x": 3}}
     assert best({"a": 0.8, "b": 0.9, "c": 0.85, "d": 0.9}, networks) == ["b", "d", "c"]
-
-
-def test_a_label_is_doubtful_if_all_judges_name_another() -> None:
-    """Five judges must agree on one other class; more predictions than five do not count, and four are too few."""
-    truth = np.array([0, 0, 0, 0])
-    judge, other = np.array([1, 0, 1, 2]), np.array([1, 0, 2, 2])
-    judges = [judge, judge, judge, judge, other]
-    assert doubtful(truth, judges).tolist() == [True, False, False, True]
-    assert doubtful(truth, [*judges, truth]).tolist() == [True, False, False, True]
-    assert not doubtful(truth, judges[:4]).any()
 
 
 TRUTH = np.array([0, 0, 1, 1, 2, 2, 3, 3])

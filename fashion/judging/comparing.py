@@ -5,15 +5,12 @@ from itertools import product
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import binomtest, ttest_1samp
 
 from fashion.data.reading import Labels
 
 # The level of significance: a result with a smaller p value counts as more than noise.
 LEVEL = 0.05
-# The number of networks that must agree against a label.
-JUDGES = 5
 # A verdict about the mean needs this many seeds: the 95 % interval of two reaches nine standard deviations each way.
 FEWEST = 3
 # A mean this close to a published figure counts as equal to it. Half a point is about what such a figure says itself:
@@ -135,17 +132,6 @@ def best(validation: Mapping[str, float], networks: Mapping[str, object]) -> lis
     # Reversed, so that the best training of each network is entered last and stays.
     first = {str(networks[name]): name for name in reversed(ranked)}
     return [name for name in ranked if name in first.values()]
-
-
-def doubtful(truth: Labels, predictions: Sequence[Labels]) -> NDArray[np.bool_]:
-    """Whether an image's label is doubtful: the first JUDGES predictions agree on another one.
-
-    With fewer predictions no label is doubtful.
-    """
-    if len(predictions) < JUDGES:
-        return np.zeros(len(truth), bool)
-    judges = np.stack(predictions[:JUDGES])
-    return np.asarray((judges == judges[0]).all(0) & (judges[0] != truth))
 
 
 def agreement(truth: Labels, predictions: Labels) -> dict[str, Any]:

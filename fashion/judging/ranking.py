@@ -4,10 +4,13 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from fashion.data.reading import Labels
-from fashion.judging.comparing import LEVEL, above, best, doubtful, holm, mcnemar, mean_interval
+from fashion.errors import FashionError
+from fashion.judging.comparing import LEVEL, above, holm, mcnemar, mean_interval
+from fashion.judging.doubtful import doubtful, judges
 from fashion.judging.evaluated import Scores, accuracies, read_all_predictions
 from fashion.judging.neighbours import read_near
 from fashion.settings.params import Params
@@ -15,21 +18,26 @@ from fashion.settings.params import Params
 PartName = Literal["train", "validation", "test", "mirrored_test"]
 
 
-def ranking(params: Params, found: Mapping[str, Scores]) -> list[dict[str, Any]]:
-    """The rows of the leaderboard, by mean test accuracy, the best first; none if no first training has scores.
+def ranking(params: Params, found: Mapping[str, Scores]) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+    """The rows of the leaderboard, by mean test accuracy, the best first, and the table of doubtful labels.
 
-    found: the current scores of trainings, by name.
+    found: the current scores of trainings, by name. Raises FashionError if no first training is among them.
     """
     rows = [row(params, key, found) for key in params.models if params.name(key) in found]
-    rows.sort(key=lambda row: (-row["seeds"]["test"]["mean"], row["model"]))
+    rows.sort(key=lambda one: (-one["seeds"]["test"]["mean"], one["model"]))
     if not rows:
-        return []
-    correct([summary for row in rows for summary in row["seeds"].values()])
-    truth, by_name = read_all_predictions([params.name(row["model"]) for row in rows])
-    predicted = dict(zip((row["model"] for row in rows), by_name.values(), strict=True))
-    same = level(truth, predicted)
-    clean = cleaned(params, {row["model"]: row["validation_accuracy"] for row in rows}, truth, predicted)
-    return [row | clean[row["model"]] | {"level_with": same[row["model"]]} for row in rows]
+        stage = f"models/dvc.yaml:evaluate@{params.name(params.model)}"
+        raise FashionError(f"no architecture is evaluated yet: run dvc repro {stage} first.")
+    correct([summary for one in rows for summary in one["seeds"].values()])
+    keys = [one["model"] for one in rows]
+    truth, by_name = read_all_predictions([params.name(key) for key in keys])
+    predicted = dict(zip(keys, by_name.values(), strict=True))
+    validation = {one["model"]: one["validation_accuracy"] for one in rows}
+    chosen = judges(validation, {key: params.models[key].layers for key in keys})
+    doubts = doubtful(truth, [predicted[key] for key in chosen])
+    same, clean = level(truth, predicted), cleaned(truth, predicted, doubts)
+    other = {key: clean[key] | {"judge": key in chosen, "level_with": same[key]} for key in keys}
+    return [one | other[one["model"]] for one in rows], doubts
 
 
 def row(params: Params, key: str, found: Mapping[str, Scores]) -> dict[str, Any]:
@@ -78,18 +86,14 @@ def correct(summaries: list[dict[str, Any]]) -> None:
         one["p"] = p
 
 
-def cleaned(
-    params: Params, validation: Mapping[str, float], truth: Labels, predicted: Mapping[str, Labels]
-) -> dict[str, dict[str, float]]:
-    """Each architecture's accuracy without near-duplicates, and without the labels that the best others doubt."""
-    near, layers = read_near(truth), {key: str(row.layers) for key, row in params.models.items()}
-    ranked, found = best(validation, layers), {}
-    for key, labels in predicted.items():
-        right = labels == truth
-        judges = [predicted[other] for other in ranked if layers[other] != layers[key]]
-        clear = ~doubtful(truth, judges)
-        found[key] = {"distinct_accuracy": right[~near].mean(), "clear_accuracy": right[clear].mean()}
-    return found
+def cleaned(truth: Labels, predicted: Mapping[str, Labels], doubts: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Each architecture's accuracy without near-duplicates, and without doubtful labels."""
+    near = read_near(truth)
+    clear = ~np.isin(np.arange(len(truth)), doubts["image"])
+    right = {key: labels == truth for key, labels in predicted.items()}
+    return {
+        key: {"distinct_accuracy": one[~near].mean(), "clear_accuracy": one[clear].mean()} for key, one in right.items()
+    }
 
 
 def level(truth: Labels, predicted: Mapping[str, Labels]) -> dict[str, list[str]]:

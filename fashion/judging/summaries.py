@@ -39,7 +39,8 @@ class Ranked(TypedDict):
 
     seeds: the trainings with all evaluated seeds, by part of the data. The accuracies are those of the training with
     the first seed. distinct_accuracy: on the test images without near-duplicates. clear_accuracy: on those without a
-    doubtful label. level_with: those that the first training does not differ from significantly.
+    doubtful label. judge: whether it decides which labels are doubtful. level_with: those that the first training does
+    not differ from significantly.
     """
 
     model: str
@@ -53,6 +54,7 @@ class Ranked(TypedDict):
     test_images: Count
     distinct_accuracy: Fraction
     clear_accuracy: Fraction
+    judge: bool
     published: dict[str, Fraction]
     seeds: BothParts
     level_with: list[str]
