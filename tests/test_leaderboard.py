@@ -116,7 +116,7 @@ def test_doubtful_labels_are_read_as_written() -> None:
     ],
 )
 def test_doubtful_labels_of_other_images_are_refused(rows: list[list[int]]) -> None:
-    """Refused: other labels, one that nobody doubts, no class, an image that is not there, one twice, and all images."""
+    """Refused: other labels, one that nobody doubts, no class, an image that is not there, one twice, all images."""
     write_csv(DOUBTFUL, pd.DataFrame(rows, columns=["image", "label", "prediction"]))
     with pytest.raises(FashionError, match=r"^metrics/doubtful.csv is of other test images: run dvc repro"):
         read_doubtful(TRUTH)

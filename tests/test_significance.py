@@ -59,14 +59,20 @@ def test_holm_by_hand() -> None:
 
 
 def test_classes_are_tested_each_on_its_own_images() -> None:
-    """After correction for three classes, eight fixed images of a class are more than noise, and one broken is not."""
+    """After correction for three classes, eight fixed images of a class are more than noise, and one broken is not.
+
+    Against two networks six tests are corrected together.
+    """
     truth = np.repeat([0, 1, 2], 8)
     before = np.where(truth == 1, 0, truth)
     after = truth.copy()
     after[-1] = 0
-    tests = by_class(truth, before, after)
+    (tests,) = by_class(truth, [before], after)
     assert list(tests) == [0, 1, 2]
     assert [*map(list, tests.values())] == [[8, 0, 0, 1], [8, 8, 0, pytest.approx(3 * 2 / 2**8)], [8, 0, 1, 1]]
+    same, other = by_class(truth, [after, before], after)
+    assert [*map(list, same.values())] == [[8, 0, 0, 1]] * 3
+    assert [*map(list, other.values())] == [[8, 0, 0, 1], [8, 8, 0, pytest.approx(6 * 2 / 2**8)], [8, 0, 1, 1]]
 
 
 def test_rounded_differences_keep_their_ties() -> None:

@@ -13,7 +13,7 @@ from fashion.data.datasets import DATASETS, FILES
 from fashion.data.reading import Labels, read_idx
 from fashion.errors import FashionError, made_by, printable
 from fashion.files import read_json, write_text
-from fashion.judging.comparing import LEVEL, Paired, by_class, holm, mcnemar, p_value
+from fashion.judging.comparing import LEVEL, Paired, by_class, mcnemar, p_value, together
 from fashion.judging.doubtful import RANK, read_doubtful
 from fashion.judging.evaluated import read_all_predictions
 from fashion.judging.labels import read_labels
@@ -42,13 +42,15 @@ def compare(file: Path, name: str | None, as_json: bool, as_markdown: bool, page
     predicted = dict(zip(board, by_name.values(), strict=True))
     labels = read_labels(file, truth)
     parts = {part: _scores(truth[kept], labels[kept]) for part, kept in _parts(truth).items()}
-    tests = [mcnemar(truth, theirs, labels) for theirs in predicted.values()]
-    corrected = [test._replace(p=p) for test, p in zip(tests, holm([test.p for test in tests]), strict=True)]
+    theirs = [*predicted.values()]
+    tests = together([mcnemar(truth, one, labels) for one in theirs])
+    of_classes = by_class(truth, theirs, labels)
     rows = [
-        _row(model, float((theirs == truth).mean()), test, by_class(truth, theirs, labels), classes)
-        for (model, theirs), test in zip(predicted.items(), corrected, strict=True)
+        _row(model, float((one == truth).mean()), test, by_label, classes)
+        for (model, one), test, by_label in zip(predicted.items(), tests, of_classes, strict=True)
     ]
-    found = {"name": printable(name or file.stem), "parts": parts, "rows": rows, "verdict": _verdict(rows)}
+    found: dict[str, Any] = {"name": printable(name or file.stem), "parts": parts, "rows": rows}
+    found |= {"verdict": _verdict(rows), "class_tests": sum(map(len, of_classes))}
     if page:
         write_text(page, _page(found, truth, predicted, labels, classes))
     if as_json:

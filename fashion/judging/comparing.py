@@ -59,12 +59,16 @@ def mcnemar(truth: Labels, before: Labels, after: Labels) -> Paired:
     return Paired(len(truth), fixed, broken, float(p))
 
 
-def by_class(truth: Labels, before: Labels, after: Labels) -> dict[int, Paired]:
-    """The same test of each class's recall, with p values corrected by Holm's method for the number of classes."""
-    classes = np.unique(truth)
-    tests = [mcnemar(truth[mine], before[mine], after[mine]) for mine in (truth == one for one in classes)]
-    corrected = holm([test.p for test in tests])
-    return {int(one): test._replace(p=p) for one, test, p in zip(classes, tests, corrected, strict=True)}
+def together(tests: Sequence[Paired]) -> list[Paired]:
+    """Tests with p values corrected by Holm's method for their number."""
+    return [test._replace(p=p) for test, p in zip(tests, holm([test.p for test in tests]), strict=True)]
+
+
+def by_class(truth: Labels, before: Sequence[Labels], after: Labels) -> list[dict[int, Paired]]:
+    """The same test of each class's recall, of one network against each of others; all corrected together."""
+    masks = {int(one): truth == one for one in np.unique(truth)}
+    tests = iter(together([mcnemar(truth[one], was[one], after[one]) for was in before for one in masks.values()]))
+    return [{one: next(tests) for one in masks} for _ in before]
 
 
 def holm(values: Sequence[float]) -> list[float]:
