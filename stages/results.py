@@ -15,7 +15,7 @@ from fashion.data.datasets import DATASETS
 from fashion.data.reading import Part, read_part
 from fashion.errors import FashionError
 from fashion.files import checked, read_json, write_bytes, write_text
-from fashion.judging.comparing import FEWEST, LEVEL, MARGIN, agreement, best, equality
+from fashion.judging.comparing import FEWEST, LEVEL, MARGIN, METHOD, agreement, best, equality
 from fashion.judging.current import current, descriptions, sentence
 from fashion.judging.doubtful import JUDGES, read_doubtful
 from fashion.judging.evaluated import Scores, accuracies, read_all_predictions
@@ -64,7 +64,6 @@ def results() -> None:
         mirrored={key: fmean(by_seed(params, key, found, "mirrored_test")) for key in rows},
         overlap=sum(image.tobytes() in known for image in test.images),
         ablations=ablations,
-        epochs={key: row.train.epochs for key, row in params.models.items()},
         reproduced=_reproduced(params, rows, found),
         margin=MARGIN,
         neighbours=_near(train, test),
@@ -141,12 +140,12 @@ def _reproduced(params: Params, rows: dict[str, Ranked], found: dict[str, Scores
 
 
 def _ablations(params: Params, trainings: dict[str, Description]) -> tuple[list[Ablation], list[str]]:
-    """The ablations of current recipes, and the architectures whose ablation is of another recipe."""
+    """The ablations of current recipes by METHOD, and the architectures whose ablation is another one."""
     ablations, other = list[Ablation](), list[str]()
     for path in sorted(Path("metrics/ablation").glob("*.json")):
         content, key = read_json(path, dict[str, Any]), path.stem
         description = trainings.get(params.name(key)) if key in params.models else None
-        if description and content.get("training") == description.identity:
+        if description and content.get("training") == description.identity and content.get("method") == METHOD:
             ablations.append(checked(path, content, Ablation))
         else:
             other.append(key)

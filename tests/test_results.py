@@ -10,7 +10,9 @@ import pytest
 from fashion.data.reading import Part
 from fashion.errors import FashionError
 from fashion.files import write_csv, write_json
+from fashion.judging.comparing import METHOD
 from fashion.judging.neighbours import COLUMNS, TABLE, counts, read_neighbours
+from fashion.settings.params import Params
 from stages import results as stage
 from tests.conftest import ROOT, ranked
 
@@ -46,6 +48,22 @@ def test_a_leaderboard_of_other_seeds_is_refused(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(stage, "current", lambda _: (found | {"lenet5-1": later}, []))
     with pytest.raises(FashionError, match=r"^metrics/leaderboard.json does not rank the current scores"):
         stage.results()
+
+
+def test_ablations_of_other_recipes_and_methods_are_left_out(params: Params) -> None:
+    """An ablation is shown if it is of the current recipe and judged as now; others, without intervals, are named."""
+    trainings = {params.name(key): params.describe(key) for key in ("lenet5", "fcnn", "cnn")}
+    whole = {"without": "", "accuracies": [0.9, 0.91], "mean": 0.905, "deviation": 0.007, "p": None}
+    older = {"epochs": 3, "seeds": 2, "rows": [whole]}
+    newer = {"method": METHOD, "epochs": 3, "seeds": 2, "rows": [whole | {"interval": None}]}
+    for key, training, form in (
+        ("lenet5", trainings["lenet5-0"].identity, older),
+        ("fcnn", trainings["fcnn-0"].identity, newer),
+        ("cnn", "of another recipe", newer),
+    ):
+        write_json(Path(f"metrics/ablation/{key}.json"), {"model": key, "training": training, **form})
+    found, other = stage._ablations(params, trainings)
+    assert ([one["model"] for one in found], other) == (["fcnn"], ["cnn", "lenet5"])
 
 
 def test_near_duplicates_are_counted() -> None:

@@ -8,15 +8,18 @@ from scipy.stats import binom, permutation_test
 from sklearn.metrics import accuracy_score
 
 from fashion.judging.comparing import (
+    LEVEL,
     above,
     agreement,
     best,
     by_class,
+    contributions,
     equality,
     holm,
     mcnemar,
     mean_interval,
     p_value,
+    seeds_needed,
     sign_flip,
 )
 
@@ -91,6 +94,30 @@ def test_the_sign_flip_test_is_scipys(differences: list[int]) -> None:
     found = permutation_test((differences,), np.sum, permutation_type="samples", n_resamples=2**9)
     assert sign_flip(differences) == pytest.approx(min(1.0, found.pvalue), abs=1e-9)
     assert sign_flip([-one for one in differences]) == sign_flip(differences)
+
+
+def test_contributions_by_hand() -> None:
+    """Nine differences of one sign have p = 2 / 2^9, times three ingredients; mixed ones and zeros have p = 1.
+
+    The first ones are eight of 0.001 and one of 0.002: their mean is 0.01 / 9, and their variance 1e-6 / 9.
+    """
+    whole = [0.9, 0.91, 0.92, 0.9, 0.91, 0.92, 0.9, 0.91, 0.92]
+    better = [one + change for one, change in zip(whole, [0.002, *[0.001] * 8], strict=True)]
+    mixed = [one + change for one, change in zip(whole, [0.001, -0.001] * 4 + [0.001], strict=True)]
+    (first, p), (_, q), (none, r) = contributions(whole, [better, mixed, whole])
+    # Student's t with eight degrees of freedom has 2.5 % above 2.306004.
+    width = 2.306004 * 0.001 / 9
+    assert first == pytest.approx([0.01 / 9 - width, 0.01 / 9 + width])
+    assert [p, q, r] == pytest.approx([3 * 2 / 2**9, 1, 1])
+    assert none is None
+
+
+@pytest.mark.parametrize(("tests", "seeds"), [(1, 6), (5, 8), (7, 9), (12, 9), (13, 10)])
+def test_enough_seeds_can_be_significant(tests: int, seeds: int) -> None:
+    """With so many seeds, all of one sign, one of the tests is significant after correction; with fewer it is not."""
+    p_values = {number: holm([sign_flip([0.1] * number), *[1.0] * (tests - 1)])[0] for number in (seeds - 1, seeds)}
+    assert seeds_needed(tests) == seeds
+    assert p_values[seeds] < LEVEL <= p_values[seeds - 1]
 
 
 def test_a_mean_above_a_figure_by_hand() -> None:

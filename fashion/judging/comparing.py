@@ -1,7 +1,7 @@
 """Comparisons of networks: paired tests on the same images, tests over seeds, and where several fail together."""
 
 from collections.abc import Mapping, Sequence
-from itertools import product
+from itertools import count, product
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -18,6 +18,8 @@ FEWEST = 3
 # published recipe differ by a standard deviation of about 0.3 points.
 MARGIN = 0.005
 Equality = Literal["equal", "lower", "higher", "undecided"]
+# How ablations are judged.
+METHOD = "95 % intervals: Student's t of the paired differences. p: exact sign-flip tests, corrected by Holm's method."
 
 
 class Paired(NamedTuple):
@@ -92,6 +94,22 @@ def sign_flip(differences: Sequence[float]) -> float:
     sums = np.abs(signs @ values)
     # A difference of two rounded figures is off by up to 1e-6, and so are both sums for each value.
     return float((sums >= abs(values.sum()) - 2e-6 * len(values)).mean())
+
+
+def contributions(whole: Sequence[float], others: Sequence[Sequence[float]]) -> list[tuple[list[float] | None, float]]:
+    """What METHOD says of the differences of others from `whole`: the interval of their mean, and p.
+
+    whole, and each of the others: an accuracy for each seed, the same seeds in the same order.
+    """
+    # Six places, as the accuracies have: equal differences are then equal numbers.
+    differences = [np.subtract(other, whole).round(6).tolist() for other in others]
+    p_values = holm([sign_flip(one) for one in differences])
+    return [(mean_interval(one), p) for one, p in zip(differences, p_values, strict=True)]
+
+
+def seeds_needed(tests: int) -> int:
+    """The least number of seeds with which a sign-flip test can be significant after correction for so many tests."""
+    return next(seeds for seeds in count(1) if tests * 2 / 2**seeds < LEVEL)
 
 
 def mean_interval(values: Sequence[float], confidence: float = 1 - LEVEL) -> list[float] | None:

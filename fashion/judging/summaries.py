@@ -63,21 +63,27 @@ class Ranked(TypedDict):
 class Ingredient(TypedDict):
     """A recipe without one ingredient, or whole: validation accuracies of several seeds.
 
-    p: of the test that the accuracies differ from those of the whole recipe under the same seeds; None for that itself.
+    interval: of the mean difference from the whole recipe under the same seeds; None for equal differences. p: of the
+    test that there is a difference. Both are None for the whole recipe.
     """
 
     without: str
     accuracies: list[Fraction]
     mean: Fraction
     deviation: float
+    interval: Bounds | None
     p: Fraction | None
 
 
 class Ablation(TypedDict):
-    """What each ingredient of a recipe contributes; the first row is the whole recipe."""
+    """What each ingredient of a recipe contributes; the first row is the whole recipe.
+
+    method: how intervals and p values were computed.
+    """
 
     model: str
     training: str
+    method: str
     epochs: Count
     seeds: Count
     rows: Annotated[list[Ingredient], Field(min_length=1)]
