@@ -115,7 +115,7 @@ def _share(scores: Mapping[str, Any]) -> dict[str, str | int]:
 def _cells(row: Mapping[str, Any]) -> dict[str, str | int]:
     """A row as text."""
     return {
-        "network": row["model"],
+        "network, first seed": row["model"],
         "accuracy": f"{row['accuracy']:.2%}",
         "points": f"{100 * row['gain']:+.2f}",
         "fixed": row["fixed"],
