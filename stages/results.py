@@ -5,7 +5,8 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,12 @@ from fashion.data.datasets import COMMON, DATASETS, of_full
 from fashion.data.reading import Part, read_part
 from fashion.errors import FashionError
 from fashion.files import checked, read_json, write_bytes, write_text
-from fashion.judging.comparing import JUDGES, LEVEL, agreement, best
+from fashion.judging.comparing import FEWEST, LEVEL, MARGIN, METHOD, agreement, best, equality
 from fashion.judging.current import current, descriptions, sentence, trained_on
+from fashion.judging.doubtful import JUDGES, read_doubtful
 from fashion.judging.evaluated import Scores, accuracies, read_all_predictions, read_history
-from fashion.judging.neighbours import NEAR, counts, read_neighbours
+from fashion.judging.neighbours import NEAR, counts, read_near, read_neighbours
+from fashion.judging.ranking import by_seed, over_seeds
 from fashion.judging.summaries import Ablation, Ranked
 from fashion.settings.description import Description
 from fashion.settings.params import Params
@@ -66,14 +69,18 @@ def results() -> None:
         curves=curves(params, found),
         last=LAST,
         budgets=[(one.words, one.model) for one in params.budgets.values() if one.model in rows],
-        mirrored={key: found[params.name(key)]["mirrored_test"]["accuracy"] for key in rows},
+        mirrored={key: fmean(by_seed(params, key, found, "mirrored_test")) for key in rows},
         overlap=sum(image.tobytes() in known for image in test.images),
         ablations=ablations,
-        epochs={key: row.train.epochs for key, row in params.models.items()},
+        reproduced=_reproduced(params, rows, found),
+        margin=MARGIN,
         neighbours=_near(train, test),
         near=NEAR,
+        near_images=int(read_near(test.labels).sum()),
+        doubts=int(read_doubtful(test.labels).sum()),
         judges=JUDGES,
         level=LEVEL,
+        fewest=FEWEST,
         best=chosen,
         missed=_missed(test, [params.name(key) for key in chosen], DATASETS[dataset].classes),
         picture=MISSED.name,
@@ -138,24 +145,42 @@ def _table(params: Params, rows: dict[str, Ranked], found: dict[str, Scores]) ->
 def _ranked(params: Params, found: dict[str, Scores]) -> dict[str, Ranked]:
     """The leaderboard's rows of current scores; FashionError unless it ranks all of them as they are."""
     board = read_json(Path("metrics/leaderboard.json"), dict[str, Ranked])
-    firsts = {key: found.get(params.name(key)) for key in params.models}
-    scores = {key: accuracies(one) for key, one in firsts.items() if one}
-    rows = {key: row for key, row in board.items() if key in scores}
-    if not rows or any(not mine.items() <= board.get(key, {}).items() for key, mine in scores.items()):
+    keys = [key for key in params.models if params.name(key) in found]
+    if not keys or any(key not in board or not _current(params, key, found, board[key]) for key in keys):
         raise FashionError(
             "metrics/leaderboard.json does not rank the current scores: "
             "run dvc repro --single-item models/dvc.yaml:leaderboard first."
         )
-    return rows
+    return {key: row for key, row in board.items() if key in keys}
+
+
+def _current(params: Params, key: str, found: dict[str, Scores], row: Ranked) -> bool:
+    """Whether a row of the leaderboard has the accuracies of these scores, of the first seed and of all."""
+    parts: tuple[Literal["validation", "test"], ...] = ("validation", "test")
+    now = [over_seeds(by_seed(params, key, found, part), None) for part in parts]
+    means = [one["mean"] for one in now] == [row["seeds"][part]["mean"] for part in parts]
+    return means and accuracies(found[params.name(key)]).items() <= row.items()
+
+
+def _reproduced(params: Params, rows: dict[str, Ranked], found: dict[str, Scores]) -> list[dict[str, Any]]:
+    """The published recipes, by the key of their architecture: whether the mean equals the published figure."""
+    claims = {key: row["published"].get("test_accuracy") for key, row in rows.items() if key.endswith("_published")}
+    known = {key: claim for key, claim in claims.items() if claim is not None}
+    reproduced = []
+    for key, claim in known.items():
+        interval, verdict = equality(by_seed(params, key, found, "test"), claim, len(known))
+        one = {"key": key.removesuffix("_published"), "claim": claim, "mean": rows[key]["seeds"]["test"]}
+        reproduced.append(one | {"interval": interval, "verdict": verdict})
+    return reproduced
 
 
 def _ablations(params: Params, trainings: dict[str, Description]) -> tuple[list[Ablation], list[str]]:
-    """The ablations of current recipes, and the architectures whose ablation is of another recipe."""
+    """The ablations of current recipes by METHOD, and the architectures whose ablation is another one."""
     ablations, other = list[Ablation](), list[str]()
     for path in sorted(Path("metrics/ablation").glob("*.json")):
         content, key = read_json(path, dict[str, Any]), path.stem
         description = trainings.get(params.name(key)) if key in params.models else None
-        if description and content.get("training") == description.identity:
+        if description and content.get("training") == description.identity and content.get("method") == METHOD:
             ablations.append(checked(path, content, Ablation))
         else:
             other.append(key)

@@ -92,6 +92,21 @@ def inside(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pa
     return folder
 
 
+def ranked(key: str, accuracy: float) -> dict[str, Any]:
+    """A row of metrics/leaderboard.json: one training, with this accuracy on each part and each choice of images."""
+    parts = ("train", "validation", "common", "test", "distinct", "clear")
+    numbers = {"parameters": 44_426, "training_flops": 2_317_572_000_000, "test_images": 10_000}
+    accuracies = dict.fromkeys((f"{part}_accuracy" for part in parts), accuracy)
+    summary = {"seeds": 1, "mean": accuracy, "interval": None, "deviation": None, "p": None}
+    other = {
+        "seeds": {"validation": summary, "test": summary},
+        "test_interval": [0.0, 1.0],
+        "judge": False,
+        "level_with": [],
+    }
+    return {"model": key, "split": "x", **numbers, **accuracies, **other, "published": {}}
+
+
 Tool = Callable[..., tuple[int, str, str]]
 
 

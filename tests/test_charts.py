@@ -22,9 +22,15 @@ NAMES = [f"class {number}" for number in range(10)]
 MISTAKE = {"index": 3, "truth": 1, "prediction": 2, "confidence": 0.9}
 
 
-def board(key: str, accuracy: float, low: float = 0.85, high: float = 0.95, **published: float) -> dict[str, Any]:
-    """A row of the leaderboard."""
-    return {"model": key, "test_accuracy": accuracy, "test_interval": [low, high], "published": published}
+def board(key: str, mean: float, low: float = 0.85, high: float = 0.95, **published: float) -> dict[str, Any]:
+    """A row of the leaderboard, whose first seed has another accuracy than the mean."""
+    seeds = {"test": {"mean": mean, "interval": [low, high]}}
+    return {"model": key, "test_accuracy": 0.5, "test_interval": [0.4, 0.6], "seeds": seeds, "published": published}
+
+
+def single(key: str, accuracy: float) -> dict[str, Any]:
+    """A row with one seed."""
+    return board(key, accuracy) | {"seeds": {"test": {"mean": accuracy, "interval": None}}}
 
 
 PICTURES = {
@@ -32,7 +38,7 @@ PICTURES = {
     "mistakes": lambda: charts.mistakes(IMAGES, [MISTAKE], NAMES),
     "no mistakes": lambda: charts.mistakes(IMAGES, [], NAMES),
     "leaderboard": lambda: charts.leaderboard([board("a", 0.9, test_accuracy=0.89), board("b", 0.91)]),
-    "leaderboard of one": lambda: charts.leaderboard([board("a", 0.9)]),
+    "leaderboard of one": lambda: charts.leaderboard([single("a", 0.9)]),
 }
 HISTORY = pd.DataFrame({"epoch": [1, 2], "train_loss": [2.0, 1.0], "validation_loss": [1.5, 1.2]})
 BINS = [{"confidence": 0.5, "accuracy": 0.4, "images": 3}, {"confidence": 0.99, "accuracy": 0.98, "images": 97}]
@@ -67,11 +73,15 @@ def test_samples_have_as_many_rows_as_needed() -> None:
     assert Image.open(io.BytesIO(charts.samples(IMAGES, labels, []))).height == 8
 
 
-def test_error_bars_are_intervals() -> None:
-    """On the drawing of the ranking, an interval's ends are where these values are on the axis."""
-    (axes,) = charts._ranking([board("a", 0.9, 0.85, 0.91), board("b", 0.92, 0.9, 0.98)], 9).axes
+def test_points_and_error_bars_are_those_of_the_mean() -> None:
+    """On the drawing of the ranking, means and the ends of their intervals are in place; one seed has a point alone."""
+    rows = [board("a", 0.9, 0.85, 0.91), board("b", 0.92, 0.9, 0.98), single("c", 0.93)]
+    (axes,) = charts._ranking(rows, 9).axes
+    assert np.asarray(axes.lines[0].get_xdata()).tolist() == pytest.approx([90.0, 92.0, 93.0])
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b", "c"]
     bars = next(line.get_segments() for line in axes.collections if isinstance(line, LineCollection))
-    assert sorted(one[:, 0].round(6).tolist() for one in map(np.asarray, bars)) == [[85.0, 91.0], [90.0, 98.0]]
+    ends = sorted(one[:, 0].round(6).tolist() for one in map(np.asarray, bars))
+    assert ends == [[85.0, 91.0], [90.0, 98.0], [93.0, 93.0]]
 
 
 def test_drawings_share_no_ids() -> None:

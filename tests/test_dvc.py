@@ -14,6 +14,7 @@ import numpy as np
 import psutil
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import t as student
 
 from fashion.judging.comparing import LEVEL, holm, mcnemar
 from fashion.showing.pages import percent
@@ -253,6 +254,7 @@ def test_the_leaderboard_ranks_what_is_evaluated(repeated: Workspace) -> None:
     assert board["lenet5"]["seeds"]["test"] == {
         "seeds": 3,
         "mean": pytest.approx(np.mean(tests), abs=1e-6),
+        "interval": pytest.approx(student.interval(0.95, 2, np.mean(tests), np.std(tests, ddof=1) / 3**0.5), abs=2e-6),
         "deviation": pytest.approx(np.std(tests, ddof=1), abs=1e-6),
         "p": None,
     }
@@ -265,7 +267,7 @@ def test_the_leaderboard_ranks_what_is_evaluated(repeated: Workspace) -> None:
     assert board["lenet5"]["published"] == {}  # published numbers are for Fashion-MNIST
     assert board["fcnn"]["test_accuracy"] == repeated.json("metrics/evaluate/fcnn-0.json")["test"]["accuracy"]
     with (repeated.folder / "metrics/leaderboard.csv").open() as file:
-        ranks = [float(row["test_accuracy"]) for row in csv.DictReader(file)]
+        ranks = [float(row["seeds_test_mean"]) for row in csv.DictReader(file)]
     assert ranks == sorted(ranks, reverse=True)
 
 

@@ -10,12 +10,13 @@ import pytest
 from fashion.data.reading import Part
 from fashion.errors import FashionError
 from fashion.files import write_csv, write_json
+from fashion.judging.comparing import METHOD
 from fashion.judging.current import trained_on
 from fashion.judging.evaluated import HISTORY
 from fashion.judging.neighbours import COLUMNS, TABLE, counts, read_neighbours
 from fashion.settings.params import Params, Published
 from stages import results as stage
-from tests.conftest import ROOT
+from tests.conftest import ROOT, ranked
 
 
 @pytest.fixture(autouse=True)
@@ -31,19 +32,10 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stage, "read_part", lambda *_: Part(images, np.arange(20) % 10))
 
 
-def row(accuracy: float) -> dict[str, Any]:
-    """A row of the leaderboard with the same accuracy on each part."""
-    numbers = dict.fromkeys(
-        [f"{part}_accuracy" for part in ("train", "validation", "test", "common", "distinct", "clear")], accuracy
-    )
-    sizes = {"parameters": 1, "training_flops": 1, "test_images": 20, "test_interval": [0.0, 1.0]}
-    return {"model": "x", "split": "x", **sizes, **numbers, "published": {}, "seeds": {}, "level_with": []}
-
-
-@pytest.mark.parametrize("board", [{}, {"lenet5": row(0.9)}, {"lenet5": row(0.9), "fcnn": row(0.8)}])
-def test_an_older_leaderboard_is_refused(board: dict[str, Any]) -> None:
+@pytest.mark.parametrize("board", [{}, {"lenet5": 0.9}, {"lenet5": 0.9, "fcnn": 0.8}])
+def test_an_older_leaderboard_is_refused(board: dict[str, float]) -> None:
     """A ranking without one of the current networks, or with an older accuracy of it, is refused."""
-    write_json(Path("metrics/leaderboard.json"), board)
+    write_json(Path("metrics/leaderboard.json"), {key: ranked(key, accuracy) for key, accuracy in board.items()})
     with pytest.raises(
         FashionError, match=r"^metrics/leaderboard.json does not rank the current scores: run dvc repro"
     ):
@@ -79,6 +71,32 @@ def test_a_source_is_compared_with_current_seeds_epoch_by_epoch(params: Params) 
     # 2 * 0.8 * 0.2 / 200 is the square of 0.04.
     means = {"theirs": pytest.approx(0.74), "ours": pytest.approx(0.8), "chance": pytest.approx(0.04)}
     assert compared == {"lenet5": {"seeds": ["0", "2"], "rows": rows, "images": 200, **means}}
+
+
+def test_a_leaderboard_of_other_seeds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ranking whose mean lacks a second seed, which is evaluated by now, is refused."""
+    write_json(Path("metrics/leaderboard.json"), {key: ranked(key, 0.9) for key in ("lenet5", "fcnn")})
+    found, _ = stage.current({})
+    later = {part: {"accuracy": 0.91} for part in ("train", "validation", "test")}
+    monkeypatch.setattr(stage, "current", lambda _: (found | {"lenet5-1": later}, []))
+    with pytest.raises(FashionError, match=r"^metrics/leaderboard.json does not rank the current scores"):
+        stage.results()
+
+
+def test_ablations_of_other_recipes_and_methods_are_left_out(params: Params) -> None:
+    """An ablation is shown if it is of the current recipe and judged as now; others, without intervals, are named."""
+    trainings = {params.name(key): params.describe(key) for key in ("lenet5", "fcnn", "cnn")}
+    whole = {"without": "", "accuracies": [0.9, 0.91], "mean": 0.905, "deviation": 0.007, "p": None}
+    older = {"epochs": 3, "seeds": 2, "rows": [whole]}
+    newer = {"method": METHOD, "epochs": 3, "seeds": 2, "rows": [whole | {"interval": None}]}
+    for key, training, form in (
+        ("lenet5", trainings["lenet5-0"].identity, older),
+        ("fcnn", trainings["fcnn-0"].identity, newer),
+        ("cnn", "of another recipe", newer),
+    ):
+        write_json(Path(f"metrics/ablation/{key}.json"), {"model": key, "training": training, **form})
+    found, other = stage._ablations(params, trainings)
+    assert ([one["model"] for one in found], other) == (["fcnn"], ["cnn", "lenet5"])
 
 
 def test_near_duplicates_are_counted() -> None:

@@ -7,7 +7,21 @@ from hypothesis import strategies as st
 from scipy.stats import binom, permutation_test
 from sklearn.metrics import accuracy_score
 
-from fashion.judging.comparing import above, agreement, best, by_class, doubtful, holm, mcnemar, p_value, sign_flip
+from fashion.judging.comparing import (
+    LEVEL,
+    above,
+    agreement,
+    best,
+    by_class,
+    contributions,
+    equality,
+    holm,
+    mcnemar,
+    mean_interval,
+    p_value,
+    seeds_needed,
+    sign_flip,
+)
 
 labels = st.lists(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=60).map(lambda rows: np.array(rows).T)
 
@@ -48,14 +62,20 @@ def test_holm_by_hand() -> None:
 
 
 def test_classes_are_tested_each_on_its_own_images() -> None:
-    """After correction for three classes, eight fixed images of a class are more than noise, and one broken is not."""
+    """After correction for three classes, eight fixed images of a class are more than noise, and one broken is not.
+
+    Against two networks six tests are corrected together.
+    """
     truth = np.repeat([0, 1, 2], 8)
     before = np.where(truth == 1, 0, truth)
     after = truth.copy()
     after[-1] = 0
-    tests = by_class(truth, before, after)
+    (tests,) = by_class(truth, [before], after)
     assert list(tests) == [0, 1, 2]
     assert [*map(list, tests.values())] == [[8, 0, 0, 1], [8, 8, 0, pytest.approx(3 * 2 / 2**8)], [8, 0, 1, 1]]
+    same, other = by_class(truth, [after, before], after)
+    assert [*map(list, same.values())] == [[8, 0, 0, 1]] * 3
+    assert [*map(list, other.values())] == [[8, 0, 0, 1], [8, 8, 0, pytest.approx(6 * 2 / 2**8)], [8, 0, 1, 1]]
 
 
 def test_rounded_differences_keep_their_ties() -> None:
@@ -76,6 +96,30 @@ def test_the_sign_flip_test_is_scipys(differences: list[int]) -> None:
     assert sign_flip([-one for one in differences]) == sign_flip(differences)
 
 
+def test_contributions_by_hand() -> None:
+    """Nine differences of one sign have p = 2 / 2^9, times three ingredients; mixed ones and zeros have p = 1.
+
+    The first ones are eight of 0.001 and one of 0.002: their mean is 0.01 / 9, and their variance 1e-6 / 9.
+    """
+    whole = [0.9, 0.91, 0.92, 0.9, 0.91, 0.92, 0.9, 0.91, 0.92]
+    better = [one + change for one, change in zip(whole, [0.002, *[0.001] * 8], strict=True)]
+    mixed = [one + change for one, change in zip(whole, [0.001, -0.001] * 4 + [0.001], strict=True)]
+    (first, p), (_, q), (none, r) = contributions(whole, [better, mixed, whole])
+    # Student's t with eight degrees of freedom has 2.5 % above 2.306004.
+    width = 2.306004 * 0.001 / 9
+    assert first == pytest.approx([0.01 / 9 - width, 0.01 / 9 + width])
+    assert [p, q, r] == pytest.approx([3 * 2 / 2**9, 1, 1])
+    assert none is None
+
+
+@pytest.mark.parametrize(("tests", "seeds"), [(1, 6), (5, 8), (7, 9), (12, 9), (13, 10)])
+def test_enough_seeds_can_be_significant(tests: int, seeds: int) -> None:
+    """With so many seeds, all of one sign, one of the tests is significant after correction; with fewer it is not."""
+    p_values = {number: holm([sign_flip([0.1] * number), *[1.0] * (tests - 1)])[0] for number in (seeds - 1, seeds)}
+    assert seeds_needed(tests) == seeds
+    assert p_values[seeds] < LEVEL <= p_values[seeds - 1]
+
+
 def test_a_mean_above_a_figure_by_hand() -> None:
     """Three values of mean 2 and deviation 1 have t = 2 sqrt 3 for the figure 0."""
     t = 2 * 3**0.5
@@ -83,20 +127,47 @@ def test_a_mean_above_a_figure_by_hand() -> None:
     assert above([1, 2, 3], 0) == pytest.approx((1 - t / (2 + t**2) ** 0.5) / 2)
 
 
+@pytest.mark.parametrize("values", [[0.9275], [0.9275, 0.9275], [0.9275, 0.9276], [0.9275] * 5])
+def test_too_few_or_equal_values_are_no_evidence(values: list[float]) -> None:
+    """Fewer than three seeds, however far above, and equal ones, which say nothing of the spread, have no p value."""
+    assert above(values, 0.9) is None
+    assert (mean_interval(values) is None) == (len({*values}) == 1)
+
+
+def test_an_interval_of_a_mean_by_hand() -> None:
+    """Three values of mean 2 and deviation 1 have the interval 2 ± t / sqrt 3, where t = 4.302653 for 95 %."""
+    assert mean_interval([1, 2, 3]) == pytest.approx([2 - 4.302653 / 3**0.5, 2 + 4.302653 / 3**0.5])
+
+
+@pytest.mark.parametrize(
+    ("values", "tests", "width", "verdict"),
+    [
+        # t with two degrees of freedom has 5 % above 2.919986, and 2.5 % above 4.302653.
+        ([0.914, 0.916, 0.918], 1, 2.919986 * 0.002 / 3**0.5, "equal"),
+        ([0.914, 0.916, 0.918], 2, 4.302653 * 0.002 / 3**0.5, "equal"),
+        ([0.913, 0.916, 0.919], 1, 2.919986 * 0.003 / 3**0.5, "undecided"),
+        ([0.905, 0.907, 0.909], 1, 2.919986 * 0.002 / 3**0.5, "lower"),
+        ([0.905, 0.907, 0.909], 2, 4.302653 * 0.002 / 3**0.5, "undecided"),
+        ([0.924, 0.926, 0.928], 1, 2.919986 * 0.002 / 3**0.5, "higher"),
+    ],
+)
+def test_an_equality_is_shown_by_hand(values: list[float], tests: int, width: float, verdict: str) -> None:
+    """The interval inside 91.6 % ± 0.5 points shows equality, one outside of it the opposite, and others neither."""
+    interval, found = equality(values, 0.916, tests)
+    assert interval == pytest.approx([values[1] - width, values[1] + width])
+    assert found == verdict
+
+
+@pytest.mark.parametrize("values", [[0.9166] * 2, [0.9166] * 3, [0.9165, 0.9167]])
+def test_too_few_or_equal_values_show_no_equality(values: list[float]) -> None:
+    """Two seeds, and equal ones, give no verdict, however close to the figure."""
+    assert equality(values, 0.9166, 1) == (None, None)
+
+
 def test_the_best_of_each_network_come_first() -> None:
     """Of trainings of one network only the best on validation is listed, and equal accuracies keep the names' order."""
     networks = {"a": {"x": 1}, "b": {"x": 2}, "c": {"x": 1}, "d": {"x": 3}}
     assert best({"a": 0.8, "b": 0.9, "c": 0.85, "d": 0.9}, networks) == ["b", "d", "c"]
-
-
-def test_a_label_is_doubtful_if_all_judges_name_another() -> None:
-    """Five judges must agree on one other class; more predictions than five do not count, and four are too few."""
-    truth = np.array([0, 0, 0, 0])
-    judge, other = np.array([1, 0, 1, 2]), np.array([1, 0, 2, 2])
-    judges = [judge, judge, judge, judge, other]
-    assert doubtful(truth, judges).tolist() == [True, False, False, True]
-    assert doubtful(truth, [*judges, truth]).tolist() == [True, False, False, True]
-    assert not doubtful(truth, judges[:4]).any()
 
 
 TRUTH = np.array([0, 0, 1, 1, 2, 2, 3, 3])

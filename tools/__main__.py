@@ -189,8 +189,7 @@ def same(
 @app.command()
 def ablation(
     key: Key,
-    seeds: Annotated[int, typer.Option(min=2, max=16, help="Trainings of each, with seeds 0, 1, ...")] = 6,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's epochs.")] = None,
+    seeds: Annotated[int, typer.Option(max=16, help="Trainings of each, with seeds 0, 1, ...")] = 9,
 ) -> None:
     """Train a recipe, and the recipe without each of its ingredients; compare the validation accuracies.
 
@@ -200,7 +199,7 @@ def ablation(
     """
     from tools.ablation import ablation
 
-    ablation(key, seeds, epochs)
+    ablation(key, seeds)
 
 
 if __name__ == "__main__":

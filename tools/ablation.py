@@ -4,7 +4,9 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
+from itertools import product
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Any
 
 import pandas as pd
@@ -14,7 +16,7 @@ from dvc.api import metrics_show
 
 from fashion.errors import FashionError
 from fashion.files import write_json
-from fashion.judging.comparing import p_value, sign_flip
+from fashion.judging.comparing import LEVEL, METHOD, contributions, p_value, seeds_needed
 from fashion.repository.commands import DVC, environment, output
 from fashion.settings.description import NO_AUGMENT, Train
 from fashion.settings.params import Params
@@ -30,42 +32,59 @@ WITHOUT: dict[str, Any] = {
 }
 
 
-def ablation(key: str, seeds: int, epochs: int | None) -> None:
+def ablation(key: str, seeds: int) -> None:
     """Run the experiments that are missing, then write and print the validation accuracies."""
     signal.signal(signal.SIGTERM, _interrupt)
     params = Params.load()
     recipe = params.architecture(key).train
-    epochs = epochs or recipe.epochs
     changes = _changes(key, recipe)
+    _check_number(seeds, len(changes) - 1)
     if changed := output("git", "status", "--porcelain", "--", ".", ":!metrics/ablation").splitlines():
         raise FashionError(
             f"experiments start from a commit, and {changed[0][3:]} has uncommitted changes: commit or undo them."
         )
     try:
-        rows = _rows(key, seeds, epochs, changes)
+        accuracies = _accuracies(key, seeds, changes)
     except KeyboardInterrupt:
         raise FashionError("interrupted; the same command resumes the ablation.") from None
-    found = {"model": key, "training": params.describe(key).identity, "epochs": epochs, "seeds": seeds, "rows": rows}
-    write_json(Path(f"metrics/ablation/{key}.json"), found)
+    rows = _rows(accuracies)
+    found = {"model": key, "training": params.describe(key).identity, "method": METHOD}
+    write_json(Path(f"metrics/ablation/{key}.json"), found | {"epochs": recipe.epochs, "seeds": seeds, "rows": rows})
     _show(rows)
 
 
-def _rows(key: str, seeds: int, epochs: int, changes: dict[str, list[str]]) -> list[dict[str, Any]]:
-    """Run the experiments that are missing; the accuracies of the whole recipe, and of it without each ingredient."""
+def _check_number(seeds: int, ingredients: int) -> None:
+    """Raise FashionError if no ingredient could be significant with so few seeds."""
+    if seeds < (least := seeds_needed(ingredients)):
+        raise FashionError(
+            f"a recipe with so many ingredients ({ingredients}) needs at least {least} seeds: "
+            f"with {seeds}, no p value can be below {LEVEL:.0%} after Holm's correction."
+        )
+
+
+def _accuracies(key: str, seeds: int, changes: dict[str, list[str]]) -> dict[str, list[float]]:
+    """Run the experiments that are missing; for each change the validation accuracies of all seeds."""
     known = output(*DVC, "exp", "list", "--name-only").split()
-    rows: list[dict[str, Any]] = []
-    for without, change in changes.items():
-        accuracies = []
-        for seed in range(seeds):
-            name = f"{key}-{epochs}-epochs-{f'without-{without}' if without else 'whole'}-seed-{seed}".replace(".", "-")
-            if name not in known:
-                typer.echo(f"{name}, {len(rows) * seeds + seed + 1} of {len(changes) * seeds}", err=True)
-                _train(name, f"model={key}", f"seeds=[{seed}]", f"++models.{key}.train.epochs={epochs}", *change)
-            accuracies.append(metrics_show("metrics/report.json", rev=name)["validation_accuracy"])
-        values = pd.Series(accuracies)
-        row = {"without": without, "accuracies": accuracies, "mean": values.mean(), "deviation": values.std()}
-        rows.append(row | {"p": sign_flip(values - rows[0]["accuracies"]) if rows else None})
-    return rows
+    found: dict[str, list[float]] = {without: [] for without in changes}
+    runs = list(product(changes.items(), range(seeds)))
+    for number, ((without, change), seed) in enumerate(runs, 1):
+        name = f"{key}-{f'without-{without}' if without else 'whole'}-seed-{seed}".replace(".", "-")
+        if name not in known:
+            typer.echo(f"{name}, {number} of {len(runs)}", err=True)
+            _train(name, f"model={key}", f"seeds=[{seed}]", *change)
+        found[without].append(metrics_show("metrics/report.json", rev=name)["validation_accuracy"])
+    return found
+
+
+def _rows(accuracies: dict[str, list[float]]) -> list[dict[str, Any]]:
+    """The whole recipe, and the recipe without each ingredient, compared with it."""
+    whole, *others = accuracies.values()
+    tests = [(None, None), *contributions(whole, others)]
+    return [
+        {"without": without, "accuracies": values, "mean": fmean(values), "deviation": stdev(values)}
+        | {"interval": interval, "p": p}
+        for (without, values), (interval, p) in zip(accuracies.items(), tests, strict=True)
+    ]
 
 
 def _changes(key: str, recipe: Train) -> dict[str, list[str]]:
@@ -114,9 +133,11 @@ def _show(rows: list[dict[str, Any]]) -> None:
                 "without": row["without"] or "nothing",
                 "validation accuracy": f"{row['mean']:.2%}",
                 "standard deviation": f"{100 * row['deviation']:.2f}",
-                "change": f"{100 * (row['mean'] - whole):+.2f}",
+                "points": f"{100 * (row['mean'] - whole):+.2f}" if row["without"] else "",
+                "95 % interval": " to ".join(f"{100 * end:+.2f}" for end in row["interval"] or ()),
                 "p": "" if row["p"] is None else p_value(row["p"]),
             }
             for row in rows
         ]
     )
+    typer.echo(METHOD)

@@ -13,7 +13,8 @@ from fashion.data.datasets import DATASETS, FILES
 from fashion.data.reading import Labels, read_idx
 from fashion.errors import FashionError, made_by, printable
 from fashion.files import read_json, write_text
-from fashion.judging.comparing import LEVEL, Paired, best, by_class, doubtful, holm, mcnemar, p_value
+from fashion.judging.comparing import LEVEL, Paired, by_class, mcnemar, p_value, together
+from fashion.judging.doubtful import RANK, read_doubtful
 from fashion.judging.evaluated import read_all_predictions
 from fashion.judging.labels import read_labels
 from fashion.judging.neighbours import read_near
@@ -24,8 +25,7 @@ from fashion.showing import charts, markdown
 from fashion.showing.pages import render
 from fashion.showing.tables import show
 
-# The file with the ranking, and the stage that makes it.
-BOARD, RANK = Path("metrics/leaderboard.json"), "--single-item models/dvc.yaml:leaderboard"
+BOARD = Path("metrics/leaderboard.json")
 # The number of images of each kind that the page shows.
 SHOWN = 20
 
@@ -41,15 +41,16 @@ def compare(file: Path, name: str | None, as_json: bool, as_markdown: bool, page
     truth, by_name = read_all_predictions([params.name(key) for key in board])
     predicted = dict(zip(board, by_name.values(), strict=True))
     labels = read_labels(file, truth)
-    counted = _parts(params, board, truth, predicted, labels)
-    parts = {part: _scores(truth[kept], labels[kept]) for part, kept in counted.items()}
-    tests = [mcnemar(truth, theirs, labels) for theirs in predicted.values()]
-    corrected = [test._replace(p=p) for test, p in zip(tests, holm([test.p for test in tests]), strict=True)]
+    parts = {part: _scores(truth[kept], labels[kept]) for part, kept in _parts(truth).items()}
+    theirs = [*predicted.values()]
+    tests = together([mcnemar(truth, one, labels) for one in theirs])
+    of_classes = by_class(truth, theirs, labels)
     rows = [
-        _row(model, float((theirs == truth).mean()), test, by_class(truth, theirs, labels), classes)
-        for (model, theirs), test in zip(predicted.items(), corrected, strict=True)
+        _row(model, float((one == truth).mean()), test, by_label, classes)
+        for (model, one), test, by_label in zip(predicted.items(), tests, of_classes, strict=True)
     ]
-    found = {"name": printable(name or file.stem), "parts": parts, "rows": rows, "verdict": _verdict(rows)}
+    found: dict[str, Any] = {"name": printable(name or file.stem), "parts": parts, "rows": rows}
+    found |= {"verdict": _verdict(rows), "class_tests": sum(map(len, of_classes))}
     if page:
         write_text(page, _page(found, truth, predicted, labels, classes))
     if as_json:
@@ -69,21 +70,12 @@ def _scores(truth: Labels, labels: Labels) -> dict[str, Any]:
     return accuracy(truth, labels) | {"images": len(truth)}
 
 
-def _parts(
-    params: Params, board: Mapping[str, Ranked], truth: Labels, predicted: Mapping[str, Labels], labels: Labels
-) -> dict[str, NDArray[np.bool_]]:
-    """The test images that count: all, those without a near-duplicate, those whose label is not doubtful.
-
-    As in the leaderboard, no network judges the labels that it predicts itself, nor does one with the same layers.
-    """
-    layers = {key: str(row.layers) for key, row in params.models.items()}
-    own = [layers.get(key) for key, theirs in predicted.items() if np.array_equal(theirs, labels)]
-    ranked = best({key: row["common_accuracy"] for key, row in board.items() if key in layers}, layers)
-    judges = [key for key in ranked if layers[key] not in own]
+def _parts(truth: Labels) -> dict[str, NDArray[np.bool_]]:
+    """The test images that count: all, those without a near-duplicate, those whose label is not doubtful."""
     return {
         "all": np.ones(len(truth), bool),
         "without near-duplicates": ~read_near(truth),
-        "without doubtful labels": ~doubtful(truth, [predicted[key] for key in judges]),
+        "without doubtful labels": ~read_doubtful(truth),
     }
 
 
@@ -123,7 +115,7 @@ def _share(scores: Mapping[str, Any]) -> dict[str, str | int]:
 def _cells(row: Mapping[str, Any]) -> dict[str, str | int]:
     """A row as text."""
     return {
-        "network": row["model"],
+        "network, first seed": row["model"],
         "accuracy": f"{row['accuracy']:.2%}",
         "points": f"{100 * row['gain']:+.2f}",
         "fixed": row["fixed"],

@@ -87,7 +87,7 @@ def _verdict(paired: Answers | None) -> str:
 
 def _by_class(paired: Answers | None, names: Mapping[int, str]) -> list[str]:
     """A table of the classes whose recall changed by more than noise, or a sentence that there is none."""
-    tests = by_class(*paired) if paired else {}
+    tests = by_class(paired.truth, [paired.before], paired.after)[0] if paired else {}
     rows = [[names.get(label, str(label)), test.words] for label, test in tests.items() if test.p < LEVEL]
     if rows:
         return [table(("class", f"recall, Holm-corrected p of {len(tests)} tests"), rows)]

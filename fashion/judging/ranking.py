@@ -2,39 +2,48 @@
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Any
+from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from fashion.data.reading import Labels
-from fashion.judging.comparing import LEVEL, above, best, doubtful, holm, mcnemar
+from fashion.errors import FashionError
+from fashion.judging.comparing import LEVEL, above, holm, mcnemar, mean_interval
+from fashion.judging.doubtful import doubtful, judges
 from fashion.judging.evaluated import Scores, accuracies, common_accuracy, read_all_predictions
 from fashion.judging.neighbours import read_near
 from fashion.settings.params import Params
 
+PartName = Literal["train", "validation", "test", "mirrored_test"]
 
-def ranking(params: Params, found: Mapping[str, Scores]) -> list[dict[str, Any]]:
-    """The rows of the leaderboard, by test accuracy, the best first; none if no first training is among the scores.
 
-    found: the current scores of trainings, by name.
+def ranking(params: Params, found: Mapping[str, Scores]) -> tuple[list[dict[str, Any]], pd.DataFrame]:
+    """The rows of the leaderboard, by mean test accuracy, the best first, and the table of doubtful labels.
+
+    found: the current scores of trainings, by name. Raises FashionError if no first training is among them.
     """
     rows = [row(params, key, found) for key in params.models if params.name(key) in found]
-    rows.sort(key=lambda row: (-row["test_accuracy"], row["model"]))
+    rows.sort(key=lambda one: (-one["seeds"]["test"]["mean"], one["model"]))
     if not rows:
-        return []
-    truth, by_name = read_all_predictions([params.name(row["model"]) for row in rows])
-    predicted = dict(zip((row["model"] for row in rows), by_name.values(), strict=True))
-    same = level(truth, predicted)
-    clean = cleaned(params, {row["model"]: row["common_accuracy"] for row in rows}, truth, predicted)
-    return [row | clean[row["model"]] | {"level_with": same[row["model"]]} for row in rows]
+        stage = f"models/dvc.yaml:evaluate@{params.name(params.model)}"
+        raise FashionError(f"no architecture is evaluated yet: run dvc repro {stage} first.")
+    correct([summary for one in rows for summary in one["seeds"].values()])
+    keys = [one["model"] for one in rows]
+    truth, by_name = read_all_predictions([params.name(key) for key in keys])
+    predicted = dict(zip(keys, by_name.values(), strict=True))
+    validation = {one["model"]: one["common_accuracy"] for one in rows}
+    chosen = judges(validation, {key: params.models[key].layers for key in keys})
+    doubts = doubtful(truth, [predicted[key] for key in chosen])
+    same, clean = level(truth, predicted), cleaned(truth, predicted, doubts)
+    other = {key: clean[key] | {"judge": key in chosen, "level_with": same[key]} for key in keys}
+    return [one | other[one["model"]] for one in rows], doubts
 
 
 def row(params: Params, key: str, found: Mapping[str, Scores]) -> dict[str, Any]:
     """An architecture's scores with the first seed, the summary of all seeds, and the published accuracies."""
     scores, claims = found[params.name(key)], params.claims(key)
-    trainings = [found[name] for seed in params.seeds if (name := params.name(key, seed)) in found]
-    parts = {part: [one[part]["accuracy"] for one in trainings] for part in ("validation", "test")}
-    seeds = {part: over_seeds(values, claims.get(f"{part}_accuracy")) for part, values in parts.items()}
+    parts = {part: by_seed(params, key, found, part) for part in ("validation", "test")}
     return {
         "model": key,
         "split": scores["split"],
@@ -45,31 +54,47 @@ def row(params: Params, key: str, found: Mapping[str, Scores]) -> dict[str, Any]
         "test_interval": scores["test"]["interval"],
         "test_images": scores["test"]["images"],
         "published": claims,
-        # One seed has no standard deviation.
-        "seeds": seeds if len(trainings) > 1 else {},
+        "seeds": {part: over_seeds(values, claims.get(f"{part}_accuracy")) for part, values in parts.items()},
     }
 
 
+def by_seed(params: Params, key: str, found: Mapping[str, Scores], part: PartName) -> list[float]:
+    """The accuracies of an architecture's evaluated trainings on one part of the data, in the order of the seeds."""
+    names = (params.name(key, seed) for seed in params.seeds)
+    return [found[name][part]["accuracy"] for name in names if name in found]
+
+
 def over_seeds(accuracies: list[float], claim: float | None) -> dict[str, Any]:
-    """The number of seeds, the mean and standard deviation, and p that the mean is above the published accuracy."""
-    p = above(accuracies, claim) if claim is not None and len(accuracies) > 1 else None
-    values = pd.Series(accuracies)
+    """The number of seeds, the mean with its 95 % t interval, the standard deviation, and p, not yet corrected.
+
+    interval and p are None where the seeds are too few for them, and so is the standard deviation of a single one.
+    """
+    values, interval = pd.Series(accuracies), mean_interval(accuracies)
     # Six places, as in the file: pages that are made from it would otherwise round different numbers.
-    return {"seeds": len(values), "mean": round(values.mean(), 6), "deviation": round(values.std(), 6), "p": p}
+    return {
+        "seeds": len(values),
+        "mean": round(values.mean(), 6),
+        "interval": interval and [round(end, 6) for end in interval],
+        "deviation": round(values.std(), 6) if len(values) > 1 else None,
+        "p": above(accuracies, claim) if claim is not None else None,
+    }
 
 
-def cleaned(
-    params: Params, validation: Mapping[str, float], truth: Labels, predicted: Mapping[str, Labels]
-) -> dict[str, dict[str, float]]:
-    """Each architecture's accuracy without near-duplicates, and without the labels that the best others doubt."""
-    near, layers = read_near(truth), {key: str(row.layers) for key, row in params.models.items()}
-    ranked, found = best(validation, layers), {}
-    for key, labels in predicted.items():
-        right = labels == truth
-        judges = [predicted[other] for other in ranked if layers[other] != layers[key]]
-        clear = ~doubtful(truth, judges)
-        found[key] = {"distinct_accuracy": right[~near].mean(), "clear_accuracy": right[clear].mean()}
-    return found
+def correct(summaries: list[dict[str, Any]]) -> None:
+    """Correct the p values of summaries over seeds for the number of all these tests, by Holm's method, in place."""
+    tested = [one for one in summaries if one["p"] is not None]
+    for one, p in zip(tested, holm([one["p"] for one in tested]), strict=True):
+        one["p"] = p
+
+
+def cleaned(truth: Labels, predicted: Mapping[str, Labels], doubts: pd.DataFrame) -> dict[str, dict[str, float]]:
+    """Each architecture's accuracy without near-duplicates, and without doubtful labels."""
+    near = read_near(truth)
+    clear = ~np.isin(np.arange(len(truth)), doubts["image"])
+    right = {key: labels == truth for key, labels in predicted.items()}
+    return {
+        key: {"distinct_accuracy": one[~near].mean(), "clear_accuracy": one[clear].mean()} for key, one in right.items()
+    }
 
 
 def level(truth: Labels, predicted: Mapping[str, Labels]) -> dict[str, list[str]]:

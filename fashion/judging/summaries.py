@@ -8,26 +8,39 @@ from typing_extensions import TypedDict
 from fashion.judging.evaluated import Count, Interval
 from fashion.settings.description import Fraction
 
+# Both ends of an interval that may leave the range of accuracies.
+Bounds = Annotated[list[float], Field(min_length=2, max_length=2)]
+
 
 class Seeds(TypedDict):
     """The accuracies of an architecture's trainings with all seeds, on one part of the data.
 
-    p: of the test that their mean is above the published accuracy; None if none is published.
+    interval: the 95 % t interval of the mean; None for one seed and for equal accuracies. deviation: None for one seed.
+    p: of the one-sided t test that the mean is above the published accuracy, corrected by Holm's method for all such
+    tests of the leaderboard; None if nothing is published, for fewer than three seeds, and for equal accuracies.
     """
 
     seeds: Count
     mean: Fraction
-    deviation: float
+    interval: Bounds | None
+    deviation: float | None
     p: Fraction | None
+
+
+class BothParts(TypedDict):
+    """The accuracies over the seeds, on the parts of the data for which some are published."""
+
+    validation: Seeds
+    test: Seeds
 
 
 class Ranked(TypedDict):
     """A row of the leaderboard.
 
-    The accuracies are those of the training with the first seed. common_accuracy: on the validation images that all
-    splits have in common. distinct_accuracy: on the test images without
-    near-duplicates. clear_accuracy: on those without a doubtful label. seeds: by part of the data; empty if fewer than
-    two are evaluated.
+    seeds: the trainings with all evaluated seeds, by part of the data. The accuracies are those of the training with
+    the first seed. common_accuracy: on the validation images that all splits have in common. distinct_accuracy: on the
+    test images without near-duplicates. clear_accuracy: on those without a doubtful label. judge: whether it decides
+    which labels are doubtful. level_with: those that the first training does not differ from significantly.
     """
 
     model: str
@@ -42,29 +55,36 @@ class Ranked(TypedDict):
     test_images: Count
     distinct_accuracy: Fraction
     clear_accuracy: Fraction
+    judge: bool
     published: dict[str, Fraction]
-    seeds: dict[str, Seeds]
+    seeds: BothParts
     level_with: list[str]
 
 
 class Ingredient(TypedDict):
     """A recipe without one ingredient, or whole: validation accuracies of several seeds.
 
-    p: of the test that the accuracies differ from those of the whole recipe under the same seeds; None for that itself.
+    interval: of the mean difference from the whole recipe under the same seeds; None for equal differences. p: of the
+    test that there is a difference. Both are None for the whole recipe.
     """
 
     without: str
     accuracies: list[Fraction]
     mean: Fraction
     deviation: float
+    interval: Bounds | None
     p: Fraction | None
 
 
 class Ablation(TypedDict):
-    """What each ingredient of a recipe contributes; the first row is the whole recipe."""
+    """What each ingredient of a recipe contributes; the first row is the whole recipe.
+
+    method: how intervals and p values were computed.
+    """
 
     model: str
     training: str
+    method: str
     epochs: Count
     seeds: Count
     rows: Annotated[list[Ingredient], Field(min_length=1)]

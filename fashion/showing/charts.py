@@ -63,7 +63,7 @@ def mistakes(images: Images, rows: Sequence[Mapping[str, Any]], classes: Sequenc
 
 
 def leaderboard(rows: Sequence[Mapping[str, Any]]) -> bytes:
-    """Test accuracy of each architecture with its interval and the published figure, best on top, as PNG."""
+    """Each architecture's mean test accuracy with its interval and the published figure, best on top, as PNG."""
     return _png(_ranking(rows, 9))
 
 
@@ -110,17 +110,17 @@ def calibration(bins: Sequence[Mapping[str, Any]]) -> str:
 
 
 def against(rows: Sequence[Mapping[str, Any]], quantity: str, label: str) -> str:
-    """Test accuracy over a quantity on a logarithmic axis, with a named point for each architecture, as SVG."""
+    """Mean test accuracy over a quantity on a logarithmic axis, with a named point for each architecture, as SVG."""
     with _page_style():
         figure = Figure(figsize=(5.4, 4.4), dpi=DPI)
         FigureCanvasAgg(figure)
         axes = figure.subplots()
-        across, up = [row[quantity] for row in rows], [100 * row["test_accuracy"] for row in rows]
+        across, up = [row[quantity] for row in rows], [100 * row["seeds"]["test"]["mean"] for row in rows]
         axes.plot(across, up, "o", color=OURS, markersize=5)
         axes.set_xscale("log")
         axes.margins(0.15)
         axes.set_xlabel(label)
-        axes.set_ylabel("test accuracy, %")
+        axes.set_ylabel("mean test accuracy, %")
         figure.tight_layout()
         names = [axes.text(x, y, row["model"], fontsize=8) for x, y, row in zip(across, up, rows, strict=True)]
         line = {"arrowstyle": "-", "color": "black", "alpha": 0.4, "linewidth": 0.6}
@@ -152,15 +152,17 @@ def sheet(tiles: Images, columns: int, gap: int = 0, ground: int = 0) -> bytes:
 
 
 def _ranking(rows: Sequence[Mapping[str, Any]], width: float) -> Figure:
-    ranked = sorted(rows, key=lambda row: row["test_accuracy"])
+    # From the bottom up; equal means keep the order of the rows.
+    ranked = sorted(rows, key=lambda row: row["seeds"]["test"]["mean"], reverse=True)[::-1]
     height = np.arange(len(ranked))
     figure = Figure(figsize=(width, 1.4 + 0.36 * len(ranked)), layout="constrained", dpi=DPI)
     axes = figure.subplots()
-    values = np.array([row["test_accuracy"] for row in ranked]) * 100
-    low, high = np.array([row["test_interval"] for row in ranked]).T * 100
-    axes.errorbar(
-        values, height, xerr=(values - low, high - values), fmt="o", color=OURS, label="rebuilt, 95 % interval"
-    )
+    tests = [row["seeds"]["test"] for row in ranked]
+    values = np.array([test["mean"] for test in tests]) * 100
+    # A single seed, or equal ones, have a point without a bar.
+    low, high = np.array([test["interval"] or [test["mean"]] * 2 for test in tests]).T * 100
+    bars, label = (values - low, high - values), "rebuilt: mean of the seeds, 95 % interval"
+    axes.errorbar(values, height, xerr=bars, fmt="o", color=OURS, label=label)
     theirs = [(row["published"].get("test_accuracy"), place) for place, row in zip(height, ranked, strict=True)]
     claimed = [(value * 100, place) for value, place in theirs if value is not None]
     if claimed:
@@ -171,7 +173,7 @@ def _ranking(rows: Sequence[Mapping[str, Any]], width: float) -> Figure:
     # With an axis from 0, tenths of a point would not show.
     edges = [*low, *high, *(value for value, _ in claimed)]
     axes.set_xlim(min(edges) - 0.5, max(edges) + 0.3)
-    axes.set_xlabel("test accuracy, %")
+    axes.set_xlabel("mean test accuracy, %")
     axes.grid(axis="x", alpha=0.3)
     axes.grid(visible=False, axis="y")
     axes.set_axisbelow(True)

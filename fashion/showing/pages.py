@@ -1,6 +1,7 @@
 """Self-contained pages, one file each, from the templates next to this module."""
 
 import base64
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from fashion.judging.summaries import Seeds
 def render(template: str, **content: Any) -> str:
     """Fill in a template; in HTML everything but Markup is escaped.
 
-    Filters for templates: `percent` for fractions, `p_value` for tests, `seeds` for the mean of seeds, `duration` for
-    seconds, `short` for large numbers, `data` for PNG bytes as a data URL, `drawing` for SVG, `title_of` for a data
-    set's title.
+    Filters for templates: `percent` for fractions, `p_value` for tests, `seeds` for the mean of seeds, `interval` for
+    both ends of an interval, `duration` for seconds, `short` for large numbers, `data` for PNG bytes as a data URL,
+    `drawing` for SVG, `title_of` for a data set's title.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -30,6 +31,7 @@ def render(template: str, **content: Any) -> str:
         "percent": percent,
         "p_value": p_value,
         "seeds": seeds,
+        "interval": interval,
         "duration": duration,
         "short": short,
         "data": data,
@@ -45,8 +47,14 @@ def percent(fraction: float, places: int = 2) -> str:
 
 
 def seeds(summary: Seeds) -> str:
-    """Mean and standard deviation over the seeds, and their number: 90.81 % ± 0.10 (3)."""
-    return f"{percent(summary['mean'])} ± {100 * summary['deviation']:.2f} ({summary['seeds']})"
+    """Mean and standard deviation over the seeds, and their number: 90.81 % ± 0.10 (3); of one seed its accuracy."""
+    spread = "" if summary["deviation"] is None else f" ± {100 * summary['deviation']:.2f} ({summary['seeds']})"
+    return f"{percent(summary['mean'])}{spread}"
+
+
+def interval(ends: Sequence[float] | None) -> str:
+    """Both ends of an interval: 90.27 % to 91.40 %; empty if there is none."""
+    return " to ".join(map(percent, ends or ()))
 
 
 def duration(seconds: float) -> str:
