@@ -147,7 +147,7 @@ def test_results_are_shown_next_to_published_ones() -> None:
     ]
     assert "the mean is 92.03 % ± 0.10 (5), with the interval 91.00 % to 92.00 %.\n" in page
     assert "with Bonferroni's correction for 4 figures: the 97.5 % interval of the mean" in page
-    assert " 95 % interval | without 600 near-duplicates | without 7 doubtful labels |\n" in page
+    assert " 95 % interval (Wilson) | without 600 near-duplicates | without 7 doubtful labels |\n" in page
     assert "would reach 99.92 %" in page
     digits = render("results.md", dataset="digits", rows=rows, ablations=[], **content)
     assert not re.search("What reproduces|`champion` has blocks|ingredient|Epoch by epoch", digits)
