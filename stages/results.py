@@ -21,7 +21,7 @@ from fashion.judging.comparing import FEWEST, LEVEL, MARGIN, METHOD, agreement, 
 from fashion.judging.current import current, descriptions, sentence, trained_on
 from fashion.judging.doubtful import JUDGES, read_doubtful
 from fashion.judging.evaluated import Scores, accuracies, read_all_predictions, read_history
-from fashion.judging.neighbours import NEAR, counts, read_near, read_neighbours
+from fashion.judging.neighbours import NEAR, counts, read_neighbours
 from fashion.judging.ranking import by_seed, over_seeds
 from fashion.judging.summaries import Ablation, Ranked
 from fashion.settings.description import Description
@@ -40,6 +40,8 @@ LAST = 5
 COMMANDS = ("make setup", "make repro", "make test")
 README, TIMINGS, WAITING = Path("README.md"), Path("benchmarks/epochs.json"), Path("benchmarks/pipeline.json")
 MISSED, NEIGHBOURS = Path("docs/missed.png"), Path("docs/neighbours.png")
+# What the page says of its methods.
+CONSTANTS = {"level": LEVEL, "fewest": FEWEST, "margin": MARGIN, "near": NEAR, "judges": JUDGES}
 
 
 def results() -> None:
@@ -73,17 +75,12 @@ def results() -> None:
         overlap=sum(image.tobytes() in known for image in test.images),
         ablations=ablations,
         reproduced=_reproduced(params, rows, found),
-        margin=MARGIN,
         neighbours=_near(train, test),
-        near=NEAR,
-        near_images=int(read_near(test.labels).sum()),
         doubts=int(read_doubtful(test.labels).sum()),
-        judges=JUDGES,
-        level=LEVEL,
-        fewest=FEWEST,
         best=chosen,
         missed=_missed(test, [params.name(key) for key in chosen], DATASETS[dataset].classes),
         picture=MISSED.name,
+        **CONSTANTS,
     )
     write_text(Path("docs/results.md"), page)
     readme = README.read_text(encoding="utf-8")

@@ -107,7 +107,6 @@ def test_results_are_shown_next_to_published_ones() -> None:
     content |= {
         "neighbours": neighbours,
         "near": 18.0,
-        "near_images": 600,
         "doubts": 7,
         "judges": 5,
         "level": 0.05,
