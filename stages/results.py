@@ -41,7 +41,7 @@ COMMANDS = ("make setup", "make repro", "make test")
 README, TIMINGS, WAITING = Path("README.md"), Path("benchmarks/epochs.json"), Path("benchmarks/pipeline.json")
 MISSED, NEIGHBOURS = Path("docs/missed.png"), Path("docs/neighbours.png")
 # What the page says of its methods.
-CONSTANTS = {"level": LEVEL, "fewest": FEWEST, "margin": MARGIN, "near": NEAR, "judges": JUDGES}
+CONSTANTS = {"level": LEVEL, "fewest": FEWEST, "margin": MARGIN, "near": NEAR, "judges": JUDGES, "last": LAST}
 
 
 def results() -> None:
@@ -55,7 +55,6 @@ def results() -> None:
     left_out += [f"the ablation of {key}" for key in other]
     layers = {key: trainings[params.name(key)].architecture.layers for key in rows}
     chosen = best({key: row["common_accuracy"] for key, row in rows.items()}, layers)[:BEST]
-    known = {image.tobytes() for image in train.images}
     page = render(
         "results.md",
         dataset=dataset,
@@ -69,10 +68,9 @@ def results() -> None:
         flops=sum(scores["training_flops"] for scores in found.values()),
         published=[key for key in rows if key in params.published],
         curves=curves(params, found),
-        last=LAST,
         budgets=[(one.words, one.model) for one in params.budgets.values() if one.model in rows],
         mirrored={key: fmean(by_seed(params, key, found, "mirrored_test")) for key in rows},
-        overlap=sum(image.tobytes() in known for image in test.images),
+        overlap=_overlap(train, test),
         ablations=ablations,
         reproduced=_reproduced(params, rows, found),
         neighbours=_near(train, test),
@@ -182,6 +180,12 @@ def _ablations(params: Params, trainings: dict[str, Description]) -> tuple[list[
         else:
             other.append(key)
     return ablations, other
+
+
+def _overlap(train: Part, test: Part) -> int:
+    """The number of test images that are equal to a training image byte for byte."""
+    known = {image.tobytes() for image in train.images}
+    return sum(image.tobytes() in known for image in test.images)
 
 
 def _near(train: Part, test: Part) -> list[dict[str, Any]]:
