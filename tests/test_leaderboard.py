@@ -38,11 +38,15 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ranked(
-    params: Params, by_key: Mapping[str, Sequence[float]], predicted: Mapping[str, Labels] | None = None
+    params: Params,
+    by_key: Mapping[str, Sequence[float]],
+    predicted: Mapping[str, Labels] | None = None,
+    common: Mapping[str, float] | None = None,
 ) -> dict[str, dict[str, Any]]:
     """The leaderboard's rows of networks with these accuracies, on validation and test images, one for each seed.
 
-    predicted: by the first seed, by default the true labels. The first five test images are near-duplicates.
+    predicted: by the first seed, by default the true labels. common: the accuracies on the validation images that all
+    have in common, by default those on all. The first five test images are near-duplicates.
     """
     table = pd.DataFrame(0, index=range(20), columns=[*COLUMNS]).assign(image=range(20), label=TRUTH)
     write_csv(TABLE, table.assign(distance=np.where(np.arange(20) < 5, NEAR, NEAR + 1)))
@@ -54,12 +58,21 @@ def ranked(
             part = {"accuracy": value, "interval": [0.0, 1.0], "images": len(TRUTH)}
             sizes = {"split": "x", "parameters": 1, "training_flops": 1}
             found[f"{key}-{seed}"] = sizes | dict.fromkeys(("train", "validation", "test"), part)
+            if common:
+                found[f"{key}-{seed}"]["common_validation"] = part | {"accuracy": common[key]}
     return {row["model"]: row for row in ranking(params, found)[0]}
 
 
 def mistaken(*images: int, by: int = 1) -> Labels:
     """The true labels, but for these images a class that is higher by so much."""
     return np.where(np.isin(np.arange(20), images), (TRUTH + by) % 10, TRUTH)
+
+
+def test_judges_are_the_best_on_the_same_validation_images(params: Params) -> None:
+    """The best on its own validation images does not judge if it is the worst on those that all have in common."""
+    own = {key: [accuracy] for key, accuracy in VALIDATION.items()}
+    rows = ranked(params, own, common=VALIDATION | {"lenet5": 0.8})
+    assert {key for key, row in rows.items() if row["judge"]} == {"fcnn", "cnn", "convnet", "alexnet", "wide_dense"}
 
 
 def test_near_duplicates_and_one_list_of_doubtful_labels_are_left_out(params: Params) -> None:
