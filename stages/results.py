@@ -13,7 +13,7 @@ import pandas as pd
 import typer
 from numpy.typing import NDArray
 
-from fashion.data.datasets import COMMON, DATASETS, of_full
+from fashion.data.datasets import COMMON, DATASETS
 from fashion.data.reading import Part, read_part
 from fashion.errors import FashionError
 from fashion.files import checked, read_json, write_bytes, write_text
@@ -59,13 +59,7 @@ def results() -> None:
         "results.md",
         dataset=dataset,
         left_out=sentence(left_out),
-        trained_on=trained_on(found),
         rows=rows,
-        splits=params.splits,
-        common=of_full(COMMON, len(train.labels)),
-        seeds=params.seeds,
-        trainings=len(found),
-        flops=sum(scores["training_flops"] for scores in found.values()),
         published=[key for key in rows if key in params.published],
         curves=curves(params, found),
         budgets=[(one.words, one.model) for one in params.budgets.values() if one.model in rows],
@@ -78,12 +72,26 @@ def results() -> None:
         best=chosen,
         missed=_missed(test, [params.name(key) for key in chosen], DATASETS[dataset].classes),
         picture=MISSED.name,
+        **_protocol(params, found),
         **CONSTANTS,
     )
     write_text(Path("docs/results.md"), page)
     readme = README.read_text(encoding="utf-8")
     write_text(README, filled(readme, {"architectures": partial(_table, params, rows, found), "waiting": _waiting}))
     typer.echo(f"docs/results.md: {len(rows)} architectures. {sentence(left_out)}".rstrip())
+
+
+def _protocol(params: Params, found: dict[str, Scores]) -> dict[str, Any]:
+    """How the networks were trained."""
+    return {
+        "splits": params.splits,
+        "common": COMMON,
+        "older": sum("common_validation" not in scores for scores in found.values()),
+        "seeds": params.seeds,
+        "trainings": len(found),
+        "flops": sum(scores["training_flops"] for scores in found.values()),
+        "trained_on": trained_on(found),
+    }
 
 
 def curves(params: Params, found: dict[str, Scores]) -> dict[str, dict[str, Any]]:

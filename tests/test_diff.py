@@ -131,6 +131,17 @@ def test_other_architectures_are_listed(workspace: Workspace, capsys: pytest.Cap
     assert printed(capsys)[1:] == [table]
 
 
+def test_trainings_are_tested_together(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
+    """Six more right images, p = 2/64, are more than noise in one training, and no more than that in each of two."""
+    results(workspace, "cnn", range(80))
+    workspace.commit("cnn")
+    p = []
+    for key, wrong in (("fcnn", 94), ("cnn", 74)):
+        results(workspace, key, range(wrong))
+        p.append(re.findall("6 fixed, 0 broken, p = (.*?):", printed(capsys)[-1]))
+    assert p == [["0.031"], ["0.062", "0.062"]]
+
+
 def test_the_base_is_where_the_branch_left_main(workspace: Workspace, capsys: pytest.CaptureFixture[str]) -> None:
     """The base of a branch is the commit where it left main, even if main has moved on, unless a commit is named."""
     workspace.run("git", "switch", "--quiet", "--create", "work")

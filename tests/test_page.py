@@ -95,7 +95,12 @@ def test_results_are_shown_next_to_published_ones() -> None:
         "left_out": "Left out: alexnet.",
         "trained_on": "All 2 trainings ran here.",
     }
-    content |= {"splits": {"half": Split(train=30_000, validation=5_000, seed=0)}, "seeds": [3], "common": 5_000}
+    content |= {
+        "splits": {"half": Split(train=30_000, validation=5_000, seed=0)},
+        "seeds": [3],
+        "common": 5_000,
+        "older": 0,
+    }
     cnn = {"key": "cnn", "claim": 0.9166, "mean": row("", 0.9203, test_accuracy=0.9)["seeds"]["test"]}
     fcnn = {"key": "fcnn", "claim": 0.9056, "mean": row("", 0.8945)["seeds"]["test"], "interval": None, "verdict": None}
     more = [

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from fashion.errors import FashionError
-from fashion.judging.comparing import LEVEL, by_class, mcnemar
+from fashion.judging.comparing import LEVEL, Paired, by_class, mcnemar, together
 from fashion.repository.commands import attempt, check_clone, output, resolved
 from fashion.repository.versions import Answers, Read, answers, at, here, mapping
 from fashion.settings.params import PATH
@@ -47,7 +47,10 @@ def _chosen(before: Read, after: Read) -> list[str]:
     old, new = (f"{report.get('model')}-{report.get('seed')}" for report in (was, now))
     paired = answers(before, old, after, new)
     chosen = " → ".join(dict.fromkeys((f"`{old}`", f"`{new}`")))
-    return [f"{chosen}, test images: {_verdict(paired)}.", *_by_class(paired, _classes(after, new))]
+    return [
+        f"{chosen}, test images: {_verdict(mcnemar(*paired) if paired else None)}.",
+        *_by_class(paired, _classes(after, new)),
+    ]
 
 
 def _classes(read: Read, name: str) -> dict[int, str]:
@@ -59,17 +62,22 @@ def _classes(read: Read, name: str) -> dict[int, str]:
 
 
 def _trainings(commit: str, before: Read, after: Read) -> list[str]:
-    """A table of the trainings whose scores differ, with the paired test of each."""
+    """A table of the trainings whose scores differ, with the paired tests, corrected together."""
     committed = output("git", "ls-tree", "--name-only", commit, f"{SCORES}/").splitlines()
+    names = sorted({Path(file).stem for file in [*committed, *map(str, Path(SCORES).glob("*.json"))]})
+    scores = {name: [mapping(read, f"{SCORES}/{name}.json") for read in (before, after)] for name in names}
+    changed = {name: (was, now) for name, (was, now) in scores.items() if was != now}
+    pairs = {name: answers(before, name, after, name) for name, (was, now) in changed.items() if was and now}
+    comparable = {name: mcnemar(*pair) for name, pair in pairs.items() if pair}
+    tests = dict(zip(comparable, together([*comparable.values()]), strict=True))
     rows = []
-    for name in sorted({Path(file).stem for file in [*committed, *map(str, Path(SCORES).glob("*.json"))]}):
-        was, now = (mapping(read, f"{SCORES}/{name}.json") for read in (before, after))
-        if was == now:
-            continue
+    for name, (was, now) in changed.items():
         parts = [f"{_accuracy(was, part)} → {_accuracy(now, part)}" for part in ("validation", "test")]
-        verdict = _verdict(answers(before, name, after, name)) if was and now else "new" if now else "removed"
+        verdict = _verdict(tests.get(name)) if name in pairs else "new" if now else "removed"
         rows.append([f"`{name}`", *parts, verdict])
-    return [table(("training", "validation", "test", "paired test on the test images"), rows)] if rows else []
+    corrected = f", Holm-corrected p of {len(tests)} tests" if len(tests) > 1 else ""
+    title = f"paired test on the test images{corrected}"
+    return [table(("training", "validation", "test", title), rows)] if rows else []
 
 
 def _accuracy(scores: dict[str, Any], part: str) -> str:
@@ -80,9 +88,9 @@ def _accuracy(scores: dict[str, Any], part: str) -> str:
     return "-"
 
 
-def _verdict(paired: Answers | None) -> str:
+def _verdict(test: Paired | None) -> str:
     """The paired test in words."""
-    return mcnemar(*paired).words if paired else "no paired test, since the test images are not the same"
+    return test.words if test else "no paired test, since the test images are not the same"
 
 
 def _by_class(paired: Answers | None, names: Mapping[int, str]) -> list[str]:
