@@ -88,6 +88,7 @@ def _protocol(params: Params, found: dict[str, Scores]) -> dict[str, Any]:
         "common": COMMON,
         "older": sum("common_validation" not in scores for scores in found.values()),
         "seeds": params.seeds,
+        "more_seeds": params.more_seeds,
         "trainings": len(found),
         "flops": sum(scores["training_flops"] for scores in found.values()),
         "trained_on": trained_on(found),
@@ -101,7 +102,7 @@ def curves(params: Params, found: dict[str, Scores]) -> dict[str, dict[str, Any]
     """
     compared = {}
     for key, one in params.published.items():
-        names = {str(seed): name for seed in params.seeds if (name := params.name(key, seed)) in found}
+        names = {str(seed): name for seed in params.seeds_of(key) if (name := params.name(key, seed)) in found}
         if not (one.validation_curve and names):
             continue
         ours = {seed: read_history(name)["validation_accuracy"] for seed, name in names.items()}
@@ -139,8 +140,8 @@ def _table(params: Params, rows: dict[str, Ranked], found: dict[str, Scores]) ->
         seconds=seconds,
         machine=timings["machine"],
         trained_on=trained_on(found),
-        trainings=len(params.models) * len(params.seeds),
-        all_seconds=sum(seconds.values()) * len(params.seeds),
+        trainings=sum(len(params.seeds_of(key)) for key in params.models),
+        all_seconds=sum(seconds[key] * len(params.seeds_of(key)) for key in params.models),
     )
     return text.strip()
 

@@ -249,6 +249,7 @@ class Workspace:
             for section in ("models", "published"):
                 for key in params[section].keys() - set(keys):
                     del params[section][key]
+            params["more_seeds"]["models"] = [key for key in params["more_seeds"]["models"] if key in keys]
             for name in [name for name, row in params["budgets"].items() if row["model"] not in keys]:
                 del params["budgets"][name]
         self.run("git", "rm", "--quiet", "--force", "--ignore-unmatch", "dvc.lock", "models/dvc.lock")

@@ -37,9 +37,9 @@ from tests.conftest import ROOT
 KEYS = list(Params.load(ROOT / "params.yaml").models)
 
 
-@pytest.mark.parametrize("key", KEYS)
+@pytest.mark.parametrize("key", [key for key in KEYS if (ROOT / f"metrics/evaluate/{key}-0.json").is_file()])
 def test_parameters_never_change(params: Params, key: str) -> None:
-    """Each architecture has the committed number of parameters, without and with batch norm's statistics."""
+    """Each evaluated architecture has the committed number of parameters, without and with batch norm's statistics."""
     scores = json.loads((ROOT / f"metrics/evaluate/{key}-0.json").read_text())
     assert count(build(params.models[key].layers)) == (scores["parameters"], scores["total_parameters"])
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from fashion.settings.description import Split
+from fashion.settings.params import MoreSeeds
 from fashion.showing.pages import percent, render, short
 from tests.conftest import ROOT
 
@@ -100,6 +101,7 @@ def test_results_are_shown_next_to_published_ones() -> None:
         "seeds": [3],
         "common": 5_000,
         "older": 0,
+        "more_seeds": MoreSeeds(models=["cnn", "fcnn"], seeds=[4, 5]),
     }
     cnn = {"key": "cnn", "claim": 0.9166, "mean": row("", 0.9203, test_accuracy=0.9)["seeds"]["test"]}
     fcnn = {"key": "fcnn", "claim": 0.9056, "mean": row("", 0.8945)["seeds"]["test"], "interval": None, "verdict": None}
@@ -136,6 +138,8 @@ def test_results_are_shown_next_to_published_ones() -> None:
         "| `cnn` \\* | 93.46 % | 92.76 % to 93.96 % | 92.36 % | 94.36 % |",
         "| Shirt | Coat | 7 |",
         "Left out: alexnet.",
+        "- Seeds: every architecture is trained with 3; `cnn`, `fcnn` with 4, 5, too. An accuracy is the mean of "
+        "these, with their standard deviation in",
         "- Hardware: All 2 trainings ran here.",
         "| `cnn_published`, epoch | source | seed 3 | seed 4 |",
         "| 1 | 80.0 % | 81.0 % | 82.5 % |",

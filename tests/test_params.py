@@ -62,6 +62,16 @@ TEXT = (ROOT / "params.yaml").read_text()
         ("  convnet:\n    split", "  Conv-Net:\n    split", "models.Conv-Net is not a valid name: use lower-case"),
         ("  convnet:\n    split", "  5:\n    split", "models.5 is not a valid name: use lower-case"),
         ("    split: holdout_6k", "    splt: holdout_6k", "models.lenet5.splt is not a setting: did you mean split?"),
+        (
+            "  seeds:\n  - 10\n",
+            "  seeds:\n  - 2\n",
+            "2 is in seeds and in more_seeds, so that one training would run twice",
+        ),
+        (
+            "  - lenet5_published\n",
+            "  - lenet_published\n",
+            "more_seeds.models names 'lenet_published', which does not exist",
+        ),
         ("train: 54000", "train: 54001", "splits.holdout_6k is"),
         ("validation: 6000", "validation: 4999", "splits.holdout_6k.validation is 4999: it must be greater than or"),
         ("6000, seed: 0}", "6000, seed: 1}", "splits have several seeds, and so no validation images"),

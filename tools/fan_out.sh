@@ -26,7 +26,7 @@ learn() {
 
 case "${1-}:$#" in
     list:1)
-        dvc stage list --name-only models/dvc.yaml | grep --only-matching 'evaluate@.*'
+        dvc stage list --name-only models/dvc.yaml | grep --extended-regexp --only-matching 'evaluate(_more)?@.*'
         ;;
     worker:1) usage ;;
     worker:*)

@@ -26,7 +26,7 @@ from fashion.networks.inference import finite_logits
 from fashion.repository.commands import output
 from fashion.repository.locks import weights_sum
 from fashion.settings.description import Description
-from fashion.settings.params import Params
+from fashion.settings.params import Params, stage
 from fashion.training import engine
 from fashion.training.engine import Run
 from fashion.training.progress import progress
@@ -62,9 +62,9 @@ def verify(key: str | None, epochs: int | None, as_json: bool) -> None:
 
 def _check_committed(name: str, description: Description) -> None:
     """Raise FashionError unless git holds the result of this training."""
-    stage = f"models/dvc.yaml:evaluate@{name}"
     if read_scores(name, description.identity) is None:
-        raise FashionError(f"{name} has no result for the current settings and code: dvc repro {stage} makes it.")
+        address = stage("evaluate", name)
+        raise FashionError(f"{name} has no result for the current settings and code: dvc repro {address} makes it.")
     files = [str(scores_file(name)), f"metrics/history/{name}.csv", f"metrics/predictions/{name}.csv", LOCK]
     if output("git", "status", "--porcelain", "--", *files):
         raise FashionError(f"{', '.join(files)} are not all committed: commit them, or undo with git restore.")

@@ -60,7 +60,7 @@ def row(params: Params, key: str, found: Mapping[str, Scores]) -> dict[str, Any]
 
 def by_seed(params: Params, key: str, found: Mapping[str, Scores], part: PartName) -> list[float]:
     """The accuracies of an architecture's evaluated trainings on one part of the data, in the order of the seeds."""
-    names = (params.name(key, seed) for seed in params.seeds)
+    names = (params.name(key, seed) for seed in params.seeds_of(key))
     return [found[name][part]["accuracy"] for name in names if name in found]
 
 

@@ -17,6 +17,7 @@ from fashion.errors import FashionError
 from fashion.files import checked
 from fashion.networks.building import build
 from fashion.settings.description import Description, HardwareRecord
+from fashion.settings.params import stage
 
 # safetensors writes several entries in random order, which would change the file's hash, so there is only one.
 ENTRY = "fashion"
@@ -39,8 +40,8 @@ def trained(name: str) -> Path:
     """The file of a training's weights; if it is missing, FashionError says how to get it."""
     path = Path(f"models/{name}.safetensors")
     if not path.is_file():
-        stage = f"models/dvc.yaml:train@{name}"
-        raise FashionError(f"{path} is not here: dvc repro {stage} trains it, dvc pull {stage} fetches it.")
+        address = stage("train", name)
+        raise FashionError(f"{path} is not here: dvc repro {address} trains it, dvc pull {address} fetches it.")
     return path
 
 

@@ -11,6 +11,7 @@ from ruamel.yaml.error import YAMLError
 
 from fashion.errors import FashionError
 from fashion.repository.commands import output
+from fashion.settings.params import stage
 
 LOCKS = ("dvc.lock", "models/dvc.lock")
 # The name of a stage, the only lines indented by two spaces.
@@ -52,7 +53,7 @@ def changed(files: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
 def weights_sum(lock: str, name: str) -> str | None:
     """The MD5 sum of a training's weights in the text of models/dvc.lock; None if it has none."""
     with suppress(YAMLError, ValueError, KeyError, TypeError):
-        outs = YAML(typ="safe").load(lock)["stages"][f"train@{name}"]["outs"]
+        outs = YAML(typ="safe").load(lock)["stages"][stage("train", name).partition(":")[2]]["outs"]
         return {out["path"]: str(out["md5"]) for out in outs}[f"models/{name}.safetensors"]
     return None
 

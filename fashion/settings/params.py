@@ -49,6 +49,13 @@ def _distinct(seeds: list[int]) -> list[int]:
     raise ValueError("has a seed twice: one training would run twice")
 
 
+class MoreSeeds(Settings):
+    """Architectures, and the seeds with which they are trained in addition to the common ones."""
+
+    models: list[str]
+    seeds: Annotated[list[Seed], AfterValidator(_distinct)]
+
+
 class Data(Settings):
     """The data set."""
 
@@ -110,6 +117,7 @@ class Params(Settings):
 
     model: str
     seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
+    more_seeds: MoreSeeds
     data: Data
     splits: dict[Key, Split]
     pixels: Pixels
@@ -123,11 +131,16 @@ class Params(Settings):
     def load(cls, path: Path = PATH) -> Self:
         """Read the settings.
 
-        Raises FashionError if the file is missing or not YAML, a name in it refers to nothing, or the splits differ in
-        their seed; pydantic's ValidationError if a setting is wrong.
+        Raises FashionError if the file is missing or not YAML, a name in it refers to nothing, a seed is in both lists,
+        or the splits differ in their seed; pydantic's ValidationError if a setting is wrong.
         """
         params = cls.model_validate(_completed(_read(path)))
         params._check_names()
+        if twice := {*params.seeds} & {*params.more_seeds.seeds}:
+            raise FashionError(
+                f"{PATH}: {min(twice)} is in seeds and in more_seeds, so that one training would run twice: choose "
+                f"another one. {UNDO}"
+            )
         if len({split.seed for split in params.splits.values()}) > 1:
             raise FashionError(
                 f"{PATH}: splits have several seeds, and so no validation images in common on which networks are "
@@ -142,6 +155,7 @@ class Params(Settings):
         references += [(f"models.{key}.split", row.split, self.splits) for key, row in rows.items()]
         references += [(f"budgets.{key}.model", one.model, rows) for key, one in self.budgets.items()]
         references += [(f"published.{key}", key, rows) for key in self.published]
+        references += [("more_seeds.models", key, rows) for key in self.more_seeds.models]
         for where, name, known in references:
             if name not in known:
                 raise FashionError(
@@ -165,6 +179,10 @@ class Params(Settings):
         self.architecture(key)
         return f"{key}-{self.seeds[0] if seed is None else seed}"
 
+    def seeds_of(self, key: str) -> list[int]:
+        """The seeds with which an architecture is trained."""
+        return self.seeds + (self.more_seeds.seeds if key in self.more_seeds.models else [])
+
     def describe(self, key: str, seed: int | None = None) -> Description:
         """The description of that training; FashionError for an unknown key."""
         row = self.architecture(key)
@@ -177,6 +195,13 @@ class Params(Settings):
             gpu=Numerics(**{field: getattr(self.gpu, field) for field in Numerics.model_fields}),
             code=identity("train", key),
         )
+
+
+def stage(kind: str, name: str) -> str:
+    """The address of the stage `train` or `evaluate` of a training: models/dvc.yaml:train@KEY-SEED."""
+    more, (key, _, seed) = Params.load().more_seeds, name.rpartition("-")
+    group = f"{kind}_more" if key in more.models and seed in map(str, more.seeds) else kind
+    return f"models/dvc.yaml:{group}@{name}"
 
 
 class _Where(BaseModel):
