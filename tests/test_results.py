@@ -46,15 +46,15 @@ HARDWARE = {"device": "cpu", "processor": "AVX512-BF16", "precision": "bf16", "k
 
 
 def test_a_table_that_mixes_devices_says_so() -> None:
-    """All trainings alike are one sentence; if not, those that ran elsewhere are counted and named."""
-    here: Any = {"hardware": HARDWARE, "torch": "2.15"}
-    there: Any = {"hardware": HARDWARE | {"device": "cuda", "processor": "NVIDIA H200"}, "torch": "2.15"}
-    unknown: Any = {}
+    """All trainings alike are one sentence; if not, those that ran elsewhere are counted, and their networks named."""
+    here: Any = {"model": "a", "hardware": HARDWARE, "torch": "2.15"}
+    there = here | {"model": "b", "hardware": HARDWARE | {"device": "cuda", "processor": "NVIDIA H200"}}
+    unknown: Any = {"model": "c"}
     cpu = "cpu (AVX512-BF16, 2 lanes), bf16, portable kernels, torch 2.15"
     assert trained_on({"a-0": here, "a-1": here}) == f"All 2 trainings ran on {cpu}."
-    assert trained_on({"a-0": there, "a-1": here, "b-0": here, "b-1": unknown}) == (
-        f"The trainings did not all run alike, so rows differ by that, too: 2 ran on {cpu}; "
-        "1 on cuda (NVIDIA H200, 2 lanes), bf16, torch 2.15: a-0; 1 on a device that is not recorded: b-1."
+    assert trained_on({"b-0": there, "a-0": here, "a-1": here, "b-1": there, "a-2": here, "c-0": unknown}) == (
+        f"The trainings did not all run alike, so rows differ by that, too: 3 ran on {cpu}; "
+        "2 on cuda (NVIDIA H200, 2 lanes), bf16, torch 2.15: b; 1 on a device that is not recorded: c."
     )
 
 

@@ -27,15 +27,15 @@ def current(trainings: dict[str, Description]) -> tuple[dict[str, Scores], list[
 
 
 def trained_on(found: Mapping[str, Scores]) -> str:
-    """Where the trainings ran, in a sentence; the names of those that did not run as most did."""
+    """Where the trainings ran, in a sentence; the architectures of those that did not run as most did."""
     places = defaultdict[str, list[str]](list)
-    for name, scores in found.items():
-        places[_place(scores)].append(name)
-    (most, names), *others = sorted(places.items(), key=lambda place: -len(place[1]))
+    for scores in found.values():
+        places[_place(scores)].append(scores["model"])
+    (most, models), *others = sorted(places.items(), key=lambda place: -len(place[1]))
     if not others:
-        return f"All {len(names)} trainings ran on {most}."
-    rest = "; ".join(f"{len(names)} on {place}: {', '.join(names)}" for place, names in others)
-    return f"The trainings did not all run alike, so rows differ by that, too: {len(names)} ran on {most}; {rest}."
+        return f"All {len(models)} trainings ran on {most}."
+    rest = "; ".join(f"{len(other)} on {place}: {', '.join(dict.fromkeys(other))}" for place, other in others)
+    return f"The trainings did not all run alike, so rows differ by that, too: {len(models)} ran on {most}; {rest}."
 
 
 def _place(scores: Scores) -> str:
