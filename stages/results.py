@@ -13,7 +13,7 @@ import pandas as pd
 import typer
 from numpy.typing import NDArray
 
-from fashion.data.datasets import COMMON, DATASETS
+from fashion.data.datasets import COMMON, DATASETS, of_full
 from fashion.data.reading import Part, read_part
 from fashion.errors import FashionError
 from fashion.files import checked, read_json, write_bytes, write_text
@@ -22,7 +22,7 @@ from fashion.judging.current import current, descriptions, sentence, trained_on
 from fashion.judging.doubtful import JUDGES, read_doubtful
 from fashion.judging.evaluated import Scores, accuracies, read_all_predictions, read_history
 from fashion.judging.neighbours import NEAR, counts, read_neighbours
-from fashion.judging.ranking import by_seed, over_seeds
+from fashion.judging.ranking import by_seed, over_seeds, tested
 from fashion.judging.summaries import Ablation, Ranked
 from fashion.settings.description import Description
 from fashion.settings.params import Params
@@ -72,7 +72,7 @@ def results() -> None:
         best=chosen,
         missed=_missed(test, [params.name(key) for key in chosen], DATASETS[dataset].classes),
         picture=MISSED.name,
-        **_protocol(params, found),
+        **_protocol(params, found, len(train.labels)),
         **CONSTANTS,
     )
     write_text(Path("docs/results.md"), page)
@@ -81,11 +81,11 @@ def results() -> None:
     typer.echo(f"docs/results.md: {len(rows)} architectures. {sentence(left_out)}".rstrip())
 
 
-def _protocol(params: Params, found: dict[str, Scores]) -> dict[str, Any]:
-    """How the networks were trained."""
+def _protocol(params: Params, found: dict[str, Scores], images: int) -> dict[str, Any]:
+    """How the networks were trained; images: the number of those that the splits divide."""
     return {
         "splits": params.splits,
-        "common": COMMON,
+        "common": of_full(COMMON, images),
         "older": sum("common_validation" not in scores for scores in found.values()),
         "seeds": params.seeds,
         "more_seeds": params.more_seeds,
@@ -161,7 +161,7 @@ def _ranked(params: Params, found: dict[str, Scores]) -> dict[str, Ranked]:
 def _current(params: Params, key: str, found: dict[str, Scores], row: Ranked) -> bool:
     """Whether a row of the leaderboard has the accuracies of these scores, of the first seed and of all."""
     parts: tuple[Literal["validation", "test"], ...] = ("validation", "test")
-    now = [over_seeds(by_seed(params, key, found, part), None) for part in parts]
+    now = [over_seeds(by_seed(params, key, found, part)) for part in parts]
     means = [one["mean"] for one in now] == [row["seeds"][part]["mean"] for part in parts]
     return means and accuracies(found[params.name(key)]).items() <= row.items()
 
@@ -172,8 +172,9 @@ def _reproduced(params: Params, rows: dict[str, Ranked], found: dict[str, Scores
     known = {key: claim for key, claim in claims.items() if claim is not None}
     reproduced = []
     for key, claim in known.items():
-        interval, verdict = equality(by_seed(params, key, found, "test"), claim, len(known))
-        one = {"key": key.removesuffix("_published"), "claim": claim, "mean": rows[key]["seeds"]["test"]}
+        accuracies = tested(params, key, found, "test")
+        interval, verdict = equality(accuracies, claim, len(known))
+        one = {"key": key.removesuffix("_published"), "claim": claim, "mean": over_seeds(accuracies)}
         reproduced.append(one | {"interval": interval, "verdict": verdict})
     return reproduced
 

@@ -292,7 +292,7 @@ def test_scores_of_other_settings_are_left_out(repeated: Workspace) -> None:
     )
     workspace.stages("repro", "check")
     output = workspace.run("dvc", "repro", "--single-item", BOARD, RESULTS)
-    note = "their settings or code have changed since they were trained: fcnn-0, lenet5-0, lenet5-1, lenet5-2."
+    note = "settings, code or methods have changed since: fcnn-0, lenet5-0, lenet5-1, lenet5-2."
     assert note in output
     assert note in (workspace.folder / "plots/leaderboard.html").read_text()
     assert note in (workspace.folder / "docs/results.md").read_text()

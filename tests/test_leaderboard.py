@@ -16,7 +16,7 @@ from fashion.judging.doubtful import doubtful, read_doubtful
 from fashion.judging.neighbours import COLUMNS, NEAR, TABLE
 from fashion.judging.ranking import over_seeds, ranking
 from fashion.judging.summaries import Seeds
-from fashion.settings.params import Params
+from fashion.settings.params import MoreSeeds, Params
 
 TRUTH = np.arange(20) % 10
 # fcnn_published has the layers of fcnn.
@@ -137,7 +137,7 @@ def test_doubtful_labels_of_other_images_are_refused(rows: list[list[int]]) -> N
 
 def test_all_pages_show_the_same_mean() -> None:
     """Mean and deviation have six places on the page, as in its file; otherwise 92.775 % is rounded up there alone."""
-    summary = over_seeds([0.929, 0.9265], None)
+    summary = over_seeds([0.929, 0.9265]) | {"p": None}
     write_json(Path("seeds.json"), summary)
     assert read_json(Path("seeds.json"), Seeds) == summary
     assert (summary["mean"], summary["deviation"]) == (0.92775, 0.001768)
@@ -164,6 +164,14 @@ def test_tests_against_published_figures_are_corrected_together(params: Params) 
     assert raw["lenet5"] < raw["alexnet"] < raw["fcnn"]
     expected = {"lenet5": 3 * raw["lenet5"], "alexnet": 2 * raw["alexnet"], "fcnn": raw["fcnn"]}
     assert {key: p for key, p in p_values.items() if p is not None} == pytest.approx(expected)
+
+
+def test_seeds_that_were_added_later_are_tested_alone(params: Params) -> None:
+    """The mean is that of all six seeds; p is that of the last three, of which the first three said nothing."""
+    more = params.model_copy(update={"more_seeds": MoreSeeds(models=["lenet5"], seeds=[3, 4, 5])})
+    test = ranked(more, {"lenet5": [0.80, 0.81, 0.82, 0.93, 0.94, 0.95]})["lenet5"]["seeds"]["test"]
+    alone = ranked(params, {"lenet5": [0.93, 0.94, 0.95]})["lenet5"]["seeds"]["test"]
+    assert (test["seeds"], test["mean"], test["p"]) == (6, 0.875, alone["p"])
 
 
 def test_the_mean_of_the_seeds_decides_the_order(params: Params) -> None:

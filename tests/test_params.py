@@ -51,7 +51,7 @@ TEXT = (ROOT / "params.yaml").read_text()
         ("  device: auto", "  device: cuda:01", "gpu.device is 'cuda:01': it must be auto"),
         ("  device: auto", "  device: cuda:\u0661", "gpu.device is 'cuda:\u0661': it must be auto"),
         ("- 2\n", f"- {'x' * 5000}\n", "seeds.2 is 'xxx"),
-        ("- 2\n", "- 0\n", "seeds is [0, 1, 0]: it has a seed twice"),
+        ("- 2\n", "- 0\n", "seeds is [0, 1, 0]: it has a value twice"),
         ("  lanes: 2", "  lanes: 0", "gpu.lanes is 0: it must be greater than or equal to 1."),
         ("  kernels: portable", "  kernels: slow", "gpu.kernels is 'slow': known: portable, fastest."),
         ("train: {epochs: 12}", "train: {epochs: 0}", "models.alexnet.train.epochs is 0: it must be greater than 0."),

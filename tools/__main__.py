@@ -189,7 +189,7 @@ def same(
 @app.command()
 def ablation(
     key: Key,
-    seeds: Annotated[int, typer.Option(max=16, help="Trainings of each, with seeds 0, 1, ...")] = 9,
+    seeds: Annotated[int, typer.Option(min=2, max=16, help="Trainings of each, with seeds 0, 1, ...")] = 9,
 ) -> None:
     """Train a recipe, and the recipe without each of its ingredients; compare the validation accuracies.
 

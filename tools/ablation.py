@@ -71,7 +71,8 @@ def _accuracies(key: str, seeds: int, changes: dict[str, list[str]]) -> dict[str
         name = f"{key}-{f'without-{without}' if without else 'whole'}-seed-{seed}".replace(".", "-")
         if name not in known:
             typer.echo(f"{name}, {number} of {len(runs)}", err=True)
-            _train(name, f"model={key}", f"seeds=[{seed}]", *change)
+            # No seed may also be in more_seeds.
+            _train(name, f"model={key}", f"seeds=[{seed}]", "more_seeds.models=[]", *change)
         found[without].append(metrics_show("metrics/report.json", rev=name)["validation_accuracy"])
     return found
 

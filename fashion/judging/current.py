@@ -52,4 +52,4 @@ def sentence(left_out: list[str]) -> str:
     """A note on the trainings that a table leaves out; empty if there are none."""
     if not left_out:
         return ""
-    return f"Left out, because their settings or code have changed since they were trained: {', '.join(left_out)}."
+    return f"Left out, because settings, code or methods have changed since: {', '.join(left_out)}."

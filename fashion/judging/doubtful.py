@@ -42,7 +42,7 @@ def doubtful(truth: Labels, predictions: Sequence[Labels]) -> pd.DataFrame:
 
 
 def read_doubtful(truth: Labels) -> NDArray[np.bool_]:
-    """Whether each test image's label is doubtful; FashionError if the table is of other images, or all are."""
+    """Whether each test image's label is doubtful; FashionError if the table is of other images, or doubts all."""
     with made_by(RANK):
         table = read_csv(TABLE, COLUMNS)
     image, label, prediction = (table[name].to_numpy() for name in COLUMNS)

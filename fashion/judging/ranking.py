@@ -43,7 +43,11 @@ def ranking(params: Params, found: Mapping[str, Scores]) -> tuple[list[dict[str,
 def row(params: Params, key: str, found: Mapping[str, Scores]) -> dict[str, Any]:
     """An architecture's scores with the first seed, the summary of all seeds, and the published accuracies."""
     scores, claims = found[params.name(key)], params.claims(key)
-    parts = {part: by_seed(params, key, found, part) for part in ("validation", "test")}
+    parts: tuple[PartName, ...] = ("validation", "test")
+    seeds = {part: over_seeds(by_seed(params, key, found, part)) for part in parts}
+    for part, summary in seeds.items():
+        claim = claims.get(f"{part}_accuracy")
+        summary["p"] = None if claim is None else above(tested(params, key, found, part), claim)
     return {
         "model": key,
         "split": scores["split"],
@@ -54,20 +58,29 @@ def row(params: Params, key: str, found: Mapping[str, Scores]) -> dict[str, Any]
         "test_interval": scores["test"]["interval"],
         "test_images": scores["test"]["images"],
         "published": claims,
-        "seeds": {part: over_seeds(values, claims.get(f"{part}_accuracy")) for part, values in parts.items()},
+        "seeds": seeds,
     }
 
 
 def by_seed(params: Params, key: str, found: Mapping[str, Scores], part: PartName) -> list[float]:
     """The accuracies of an architecture's evaluated trainings on one part of the data, in the order of the seeds."""
-    names = (params.name(key, seed) for seed in params.seeds_of(key))
+    return _accuracies(params, key, found, part, params.seeds_of(key))
+
+
+def tested(params: Params, key: str, found: Mapping[str, Scores], part: PartName) -> list[float]:
+    """The same of the seeds that tests use."""
+    return _accuracies(params, key, found, part, params.tested_seeds(key))
+
+
+def _accuracies(params: Params, key: str, found: Mapping[str, Scores], part: PartName, seeds: list[int]) -> list[float]:
+    names = (params.name(key, seed) for seed in seeds)
     return [found[name][part]["accuracy"] for name in names if name in found]
 
 
-def over_seeds(accuracies: list[float], claim: float | None) -> dict[str, Any]:
-    """The number of seeds, the mean with its 95 % t interval, the standard deviation, and p, not yet corrected.
+def over_seeds(accuracies: list[float]) -> dict[str, Any]:
+    """The number of seeds, the mean with its 95 % t interval, and the standard deviation.
 
-    interval and p are None where the seeds are too few for them, and so is the standard deviation of a single one.
+    interval is None where the seeds are too few for it, and so is the standard deviation of a single one.
     """
     values, interval = pd.Series(accuracies), mean_interval(accuracies)
     # Six places, as in the file: pages that are made from it would otherwise round different numbers.
@@ -76,7 +89,6 @@ def over_seeds(accuracies: list[float], claim: float | None) -> dict[str, Any]:
         "mean": round(values.mean(), 6),
         "interval": interval and [round(end, 6) for end in interval],
         "deviation": round(values.std(), 6) if len(values) > 1 else None,
-        "p": above(accuracies, claim) if claim is not None else None,
     }
 
 

@@ -22,8 +22,8 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class Hardware:
     """A device, and how to compute on it.
 
-    processor: a GPU's name, or the newest instructions of a CPU that its kernels may use. numerics: the settings of
-    `gpu` that change results, without `auto`. why: the choices in words.
+    processor: a CUDA GPU's name, otherwise the newest instructions of the CPU that its kernels may use. numerics: the
+    settings of `gpu` that change results, without `auto`. why: the choices in words.
     """
 
     device: torch.device

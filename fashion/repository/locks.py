@@ -52,8 +52,9 @@ def changed(files: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
 
 def weights_sum(lock: str, name: str) -> str | None:
     """The MD5 sum of a training's weights in the text of models/dvc.lock; None if it has none."""
+    _, _, entry = stage("train", name).partition(":")
     with suppress(YAMLError, ValueError, KeyError, TypeError):
-        outs = YAML(typ="safe").load(lock)["stages"][stage("train", name).partition(":")[2]]["outs"]
+        outs = YAML(typ="safe").load(lock)["stages"][entry]["outs"]
         return {out["path"]: str(out["md5"]) for out in outs}[f"models/{name}.safetensors"]
     return None
 

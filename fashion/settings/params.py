@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field, PositiveInt
 from ruamel.yaml import YAML
@@ -28,6 +28,8 @@ from fashion.settings.description import (
     Split,
 )
 
+Value = TypeVar("Value", int, str)
+
 PATH = Path("params.yaml")
 UNDO = f"Fix it, or undo your change with: git restore {PATH}"
 # The largest file, in characters, and the deepest nesting: far more than thirty times the file as committed.
@@ -43,17 +45,17 @@ def _device(value: str) -> str:
     raise ValueError("must be auto, cpu, mps, cuda or cuda:N, with N from 0 to 99")
 
 
-def _distinct(seeds: list[int]) -> list[int]:
-    if len({*seeds}) == len(seeds):
-        return seeds
-    raise ValueError("has a seed twice: one training would run twice")
+def _distinct(values: list[Value]) -> list[Value]:
+    if len({*values}) == len(values):
+        return values
+    raise ValueError("has a value twice: one training would run twice")
 
 
 class MoreSeeds(Settings):
     """Architectures, and the seeds with which they are trained in addition to the common ones."""
 
-    models: list[str]
-    seeds: Annotated[list[Seed], AfterValidator(_distinct)]
+    models: Annotated[list[str], AfterValidator(_distinct)]
+    seeds: Annotated[list[Seed], Field(min_length=1), AfterValidator(_distinct)]
 
 
 class Data(Settings):
@@ -136,7 +138,7 @@ class Params(Settings):
         """
         params = cls.model_validate(_completed(_read(path)))
         params._check_names()
-        if twice := {*params.seeds} & {*params.more_seeds.seeds}:
+        if params.more_seeds.models and (twice := {*params.seeds} & {*params.more_seeds.seeds}):
             raise FashionError(
                 f"{PATH}: {min(twice)} is in seeds and in more_seeds, so that one training would run twice: choose "
                 f"another one. {UNDO}"
@@ -182,6 +184,13 @@ class Params(Settings):
     def seeds_of(self, key: str) -> list[int]:
         """The seeds with which an architecture is trained."""
         return self.seeds + (self.more_seeds.seeds if key in self.more_seeds.models else [])
+
+    def tested_seeds(self, key: str) -> list[int]:
+        """The seeds that tests use: those in `more_seeds`, if it has any for this architecture.
+
+        They were added after a look at the others; tests of all of them together would find too much.
+        """
+        return self.more_seeds.seeds if key in self.more_seeds.models else self.seeds
 
     def describe(self, key: str, seed: int | None = None) -> Description:
         """The description of that training; FashionError for an unknown key."""
