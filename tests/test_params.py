@@ -6,6 +6,7 @@ from operator import getitem
 from pathlib import Path
 
 import pytest
+from dvc.utils.hydra import apply_overrides
 from dvc.utils.serialize import modify_yaml
 from pydantic import ValidationError
 
@@ -42,7 +43,7 @@ TEXT = (ROOT / "params.yaml").read_text()
         ("- 0\n", "- 2020-01-01\n", "seeds.0 is a date: write it as a string, in quotes."),
         ("- 0\n", "- !!set {a, b}\n", "seeds.0 is a "),
         ("- 0\n", "- {[1, 2]: 2}\n", "seeds.0 has (1, 2) as a name, which must be a string."),
-        ("- 0\n", "- &a [*a]\n", ", line 10, has the anchor or alias 'a': write the value in every place"),
+        ("- 0\n", "- &a [*a]\n", ", line 12, has the anchor or alias 'a': write the value in every place"),
         ("batch_size: 128", "batch_size: 60001", "train.batch_size is 60001: it must be less than or equal to 60000."),
         ("train: {epochs: 12}", "train: {epochs: 1000000}", "alexnet.train.epochs is 1000000: it must be less than or"),
         ("white: 2.02}", "white: -0.81}", "pixels is {'black': -0.81, 'white': -0.81}: it makes all pixels equal"),
@@ -81,7 +82,7 @@ TEXT = (ROOT / "params.yaml").read_text()
         ("like: cnn", "like: fcnn_published", "models.cnn_published.like names 'fcnn_published', which itself has"),
         ("like: fcnn", "like: fcnn_published", "models.fcnn_published.like names 'fcnn_published', which itself"),
         ("like: fcnn", "like: [cnn]", "models.fcnn_published.like names ['cnn'], which does not exist: "),
-        ("model: lenet5", "model: [", ", line 10, is not YAML: "),
+        ("model: lenet5", "model: [", ", line 12, is not YAML: "),
         ("model: lenet5", "model: lenet5\nmodel: cnn", ", line 6, is not YAML: "),
         (TEXT, "", "the file is None: it must be a valid dictionary"),
         (TEXT, "models: 3\ntrain: {}\n", "model is missing."),
@@ -168,3 +169,10 @@ def test_one_override_changes_one_line(tmp_path: Path, keys: str, value: object)
         reduce(getitem, sections, content)[last] = value
     (changed,) = [new for old, new in zip(TEXT.splitlines(), path.read_text().splitlines(), strict=True) if old != new]
     assert f"{last}: {value}" in changed
+
+
+def test_an_override_changes_one_line(tmp_path: Path) -> None:
+    """What `-S` writes differs from params.yaml in the line of the setting; comments and blank lines stay."""
+    (tmp_path / "params.yaml").write_text(TEXT)
+    apply_overrides(tmp_path / "params.yaml", ["models.alexnet.train.epochs=2"])
+    assert (tmp_path / "params.yaml").read_text() == TEXT.replace("train: {epochs: 12}", "train: {epochs: 2}")
