@@ -20,7 +20,8 @@ test: setup
 test-dvc: setup
 	$(BIN)/python -m pytest -m 'dvc and not slow'
 
-# All tests, some hours: also the campaigns, an S3 server, and Chromium if Debian's package is installed.
+# All tests, some hours: also the campaigns, an S3 server, and, if Debian's packages chromium and qemu-user are installed,
+# a browser and other processors.
 test-all: setup .venv-slow/ready
 	$(BIN)/python -m pytest -m ''
 

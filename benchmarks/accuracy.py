@@ -36,6 +36,7 @@ FAST: dict[str, dict[str, Any]] = {
     "cnn": SHORT | {"epochs": 5, "learning_rate": 0.004},
 }
 KEYS = [*FAST]
+RECIPES = ("published", "ours", "fast")
 
 
 def accuracy(keys: list[str] | None, output: Path) -> None:
@@ -48,12 +49,12 @@ def accuracy(keys: list[str] | None, output: Path) -> None:
         need(Path(f"data/splits/{key}_published.csv"), "split")
         if "test_accuracy" not in params.claims(key):
             raise FashionError(f"no test accuracy is published for {key} on {params.data.dataset}.")
-    environments = {"published": {}, "ours": our_environment(), "fast": our_environment()}
     figures = continued(output, {"machine": machine(), "runs": {}}, "runs")
-    with tqdm(total=len(chosen) * len(environments), unit="run", disable=None, leave=False) as bar:
+    with tqdm(total=len(chosen) * len(RECIPES), unit="run", disable=None, leave=False) as bar:
         for key in chosen:
             runs = {}
-            for name, environment in environments.items():
+            for name in RECIPES:
+                environment = {} if name == "published" else our_environment(key)
                 bar.set_description(f"{key}: {name}")
                 runs[name] = alone("benchmarks.accuracy", name, key, environment=environment)
                 bar.update()
@@ -117,7 +118,7 @@ def _trained(params: Params, key: str, changes: dict[str, Any]) -> Iterator[floa
     row = params.architecture(key)
     row = row.model_copy(update={"train": row.train.model_copy(update=changes)})
     network = build(row.layers, row.init, params.seeds[0])
-    run = begin(network, row, params.seeds[0], hardware())
+    run = begin(network, row, params.seeds[0], hardware(row.train.precision))
     for epoch in train(run, *read_split(Path(f"data/splits/{key}.csv"), read_part(RAW, "train"))):
         yield epoch.validation_accuracy
 

@@ -1,14 +1,13 @@
 """The usual PyTorch loop, an expert's, this project's engine, and parts of its step, each timed in its own process.
 
-Batches of 128, Adam, no augmentation. The usual loop uses fp32, an expert's bf16, the engine what params.yaml or the
+Batches of 128, Adam, no augmentation. The usual loop uses fp32, an expert's bf16, the engine what the row or the
 function says.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from types import MappingProxyType
 from typing import Any
 from unittest.mock import patch
 
@@ -25,6 +24,7 @@ from torchvision.transforms import ToTensor
 from benchmarks.measuring import BATCH, RAW, WARMUP, Clock, main
 from fashion.data.datasets import SIDE
 from fashion.data.reading import read_part
+from fashion.environment import Precision
 from fashion.networks.building import LAYERS, build
 from fashion.networks.hardware import Hardware, choose, configure
 from fashion.networks.inference import scaled
@@ -57,30 +57,27 @@ def expert(row: Architecture, steps: int) -> float:
     return clock.milliseconds()
 
 
-def engine(row: Architecture, steps: int, changes: Mapping[str, Any] = MappingProxyType({})) -> float:
-    """Time this project's engine, on the hardware and in the precision of params.yaml.
-
-    changes: other values for settings of `gpu`.
-    """
+def engine(row: Architecture, steps: int, precision: Precision | None = None) -> float:
+    """Time this project's engine, on the hardware of params.yaml, by default in the row's precision."""
     clock = Clock(steps)
     recipe = {"epochs": 1, "batch_size": BATCH, "optimizer": "adam", "augment": NO_AUGMENT}
     row = row.model_copy(update={"train": row.train.model_copy(update=recipe)})
     part = read_part(RAW, "train")
     training = part.take(np.arange((steps + WARMUP) * BATCH) % len(part.labels))
-    run = begin(build(row.layers), row, 0, hardware(changes))
+    run = begin(build(row.layers), row, 0, hardware(precision or row.train.precision))
     list(train(run, training, part.take(np.arange(1)), clock.tick))
     return clock.milliseconds()
 
 
 def engine_fp32(row: Architecture, steps: int) -> float:
     """Time this project's engine in fp32."""
-    return engine(row, steps, {"precision": "fp32"})
+    return engine(row, steps, "fp32")
 
 
 def data(row: Architecture, steps: int) -> float:
     """Time the engine's work on data alone, with augmentation: picking, mirroring, moving, scaling."""
     clock, augment = Clock(steps), Augment(flip=True, shift=1, erase=0)
-    device = hardware().device
+    device = hardware("fp32").device
     images = torch.tensor(read_part(RAW, "train").images, device=device)
     source, generator = views(images, augment), torch.Generator(device).manual_seed(0)
     for _ in range(steps + WARMUP):
@@ -91,12 +88,12 @@ def data(row: Architecture, steps: int) -> float:
 
 
 def arithmetic(row: Architecture, steps: int) -> float:
-    """The time of a step's multiplications at the speed of a large matrix product, in the engine's precision.
+    """The time of a step's multiplications at the speed of a large matrix product, in the row's precision.
 
     They are three times those of the forward pass: the backward pass takes twice as many, except those for the
     gradient of the images, which is not needed.
     """
-    chosen = hardware()
+    chosen = hardware(row.train.precision)
     # All cores work on one product.
     torch.set_num_threads(cores())
     with FlopCounterMode(display=False) as counter, torch.no_grad():
@@ -111,10 +108,10 @@ def arithmetic(row: Architecture, steps: int) -> float:
     return clock.milliseconds() * 3 * flops / (2 * size**3)
 
 
-def hardware(changes: Mapping[str, Any] = MappingProxyType({})) -> Hardware:
-    """The hardware of params.yaml with changed settings of `gpu`, with this process configured for it."""
-    gpu = Params.load().gpu.model_copy(update=changes)
-    chosen = choose(gpu.device, gpu)
+def hardware(precision: Precision) -> Hardware:
+    """The hardware of params.yaml in that precision, with this process configured for it."""
+    gpu = Params.load().gpu
+    chosen = choose(gpu.device, gpu, precision)
     configure(chosen)
     return chosen
 
@@ -125,6 +122,7 @@ def plain_network(row: Architecture) -> nn.Sequential:
         "AvgPool2d": (nn.AvgPool2d, None),
         "Conv2d": (nn.Conv2d, "in_channels"),
         "Dropout": (nn.Dropout, None),
+        "Linear": (nn.Linear, "in_features"),
         "LocalResponseNorm": (nn.LocalResponseNorm, None),
     }
     with patch.dict(LAYERS, own):

@@ -27,7 +27,7 @@ def epochs(keys: list[str] | None, output: Path) -> None:
         need(Path(f"data/splits/{key}.csv"), "split")
     figures = continued(output, {"machine": machine(), "seconds": {}}, "seconds")
     for key in tqdm(chosen, unit="architecture", disable=None, leave=False):
-        figures["seconds"][key] = alone("benchmarks.epochs", key, environment=ours())
+        figures["seconds"][key] = alone("benchmarks.epochs", key, environment=ours(key))
         write_json(output, figures)
     typer.echo("\n".join(f"{key}: {seconds:.1f} s" for key, seconds in figures["seconds"].items()))
 
@@ -37,7 +37,7 @@ def one(key: str) -> float:
     params = Params.load()
     row = params.architecture(key)
     parts = read_split(Path(f"data/splits/{key}.csv"), read_part(RAW, "train"))
-    run = begin(build(row.layers, row.init, params.seeds[0]), row, params.seeds[0], hardware())
+    run = begin(build(row.layers, row.init, params.seeds[0]), row, params.seeds[0], hardware(row.train.precision))
     started = time.perf_counter()
     next(train(run, *parts))
     return time.perf_counter() - started

@@ -40,7 +40,7 @@ from fashion.training import lanes
 from fashion.training.augmentation import views
 from fashion.training.engine import Epoch, Run, begin, train
 
-# Forms of the engine's step: settings of `gpu`, and whether a CUDA graph replays it.
+# Forms of the engine's step: the precision and settings of `gpu`, and whether a CUDA graph replays it.
 FORMS: dict[str, tuple[dict[str, Any], bool]] = {
     "eager, fp32": ({"precision": "fp32"}, False),
     "eager": ({}, False),
@@ -54,7 +54,7 @@ COMPILED, EXPERT = "graph, compiled", "expert's loop"
 ROWS = ("lenet5", "fcnn", "conv4_pool2_bn", "alexnet")
 SHOWN = ("eager", "graph", "graph, not deterministic", COMPILED, EXPERT)
 # The settings of all forms, apart from their own.
-COMMON = {"precision": "bf16", "compile": False, "channels_last": True, "deterministic": True}
+COMMON: dict[str, Any] = {"precision": "bf16", "compile": False, "channels_last": True, "deterministic": True}
 DEVICE = "cuda"
 # The steps of a measurement: those before it, those between two looks at the clock, and the most of them.
 WARMUP, BLOCK, MOST = 20, 20, 300
@@ -162,7 +162,7 @@ def measured(key: str, form: str, images: Images, _: float) -> float:
         torch.compiler.reset()
     with nullcontext() if graph else patch.object(lanes, "Replay", lambda function, _: function):
         run = started(row, 0, images.params, changes)
-        run.lanes.start_epoch([(0, 0)] * run.hardware.numerics.lanes)
+        run.lanes.start_epoch([(0, 0)] * row.train.lanes)
         step = run.lanes.stepper(views(pictures, recipe.augment), labels, BATCH)
         return milliseconds(lambda: step(recipe.learning_rate, next(batches)))
 
@@ -220,7 +220,9 @@ def started(row: Architecture, seed: int, params: Params, changes: dict[str, Any
     """A run on the GPU."""
     # The expert's loop sets it.
     torch.backends.cudnn.benchmark = False
-    return begin(initial(row, seed), row, seed, choose(DEVICE, params.gpu.model_copy(update=COMMON | changes)))
+    settings = COMMON | changes
+    precision = settings.pop("precision")
+    return begin(initial(row, seed), row, seed, choose(DEVICE, params.gpu.model_copy(update=settings), precision))
 
 
 def epochs(run: Run, parts: tuple[Part, Part], end: float) -> Iterator[Epoch]:

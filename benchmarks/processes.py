@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,16 +13,18 @@ from typing import Any
 
 import torch
 
-from fashion.environment import KERNELS, MEMORY
+from fashion.environment import MEMORY, PORTABLE, variables
 from fashion.errors import FashionError
 from fashion.files import read_json
 from fashion.networks.hardware import choose
 from fashion.settings.params import Params
+from fashion.threads import cores
 
 
-def ours() -> dict[str, str]:
-    """The environment variables that the project's own commands set for themselves."""
-    return MEMORY | KERNELS[Params.load().gpu.kernels]
+def ours(key: str) -> dict[str, str]:
+    """The environment variables that the project's own commands set for themselves to train an architecture."""
+    params = Params.load()
+    return MEMORY | variables(params.gpu.kernels, params.architecture(key).train.precision)
 
 
 def alone(module: str, *words: str, environment: Mapping[str, str], python: str = sys.executable) -> Any:
@@ -30,7 +33,7 @@ def alone(module: str, *words: str, environment: Mapping[str, str], python: str 
     environment: variables to set; the caller's settings of memory and kernels have no effect. Raises FashionError, with
     the last line of the error message, if it fails.
     """
-    settings = MEMORY.keys() | KERNELS["portable"].keys()
+    settings = MEMORY.keys() | PORTABLE["fp32"].variables.keys()
     clean = {name: value for name, value in os.environ.items() if name not in settings}
     command = [python, "-m", module, *words]
     done = subprocess.run(command, env=clean | dict(environment), check=False, capture_output=True, text=True)  # noqa: S603 - ours
@@ -59,14 +62,19 @@ def need(path: Path, target: str) -> None:
 
 
 def machine() -> str:
-    """The device, and the versions that matter, in words."""
+    """The processor, the device and its kernels, and the versions that matter, in words."""
     processor = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").is_file():
-        names = [line.split(": ")[1] for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
-        processor = names[0] if names else processor
+        first, *_ = Path("/proc/cpuinfo").read_text().split("\n\n")
+        has = dict(re.findall(r"^([^\t:]+)\t*: (.*)$", first, re.MULTILINE))
+        # Some hosts hide the model's name.
+        if "model name" in has:
+            processor = f"{has['model name']} (family {has['cpu family']}, model {has['model']})"
     gpu = Params.load().gpu
-    chosen = choose(gpu.device, gpu).why
-    return f"{processor}, {chosen}, torch {torch.__version__}, Python {platform.python_version()}"
+    chosen = choose(gpu.device, gpu, "bf16")
+    kernels = f", {gpu.kernels} kernels" if chosen.device.type == "cpu" else ""
+    where = f"{processor}, {cores()} cores, {chosen.device} ({chosen.processor}){kernels}"
+    return f"{where}, torch {torch.__version__}, Python {platform.python_version()}"
 
 
 def continued(output: Path, figures: dict[str, Any], rows: str) -> dict[str, Any]:

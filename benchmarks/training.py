@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from benchmarks.measuring import RAW
 from benchmarks.processes import alone, busy_process, continued, machine, need, ours
-from fashion.environment import KERNELS, MEMORY
+from fashion.environment import MEMORY
 from fashion.files import write_json
 from fashion.settings.params import Params
 from fashion.showing import markdown
@@ -52,9 +52,9 @@ CONTESTANTS = {
     "JAX with oneDNN": Contestant("peer_jax", "fp32", ONEDNN),
     "JAX with oneDNN, bf16": Contestant("peer_jax", "bf16", ONEDNN),
     "engine": Contestant("contestants", "engine"),
-    # Portable kernels rule out AMX in bf16, and the fastest instructions of MKL in fp32.
-    "engine, fastest kernels": Contestant("contestants", "engine", MEMORY | KERNELS["fastest"]),
-    "engine, fastest kernels, fp32": Contestant("contestants", "engine_fp32", MEMORY | KERNELS["fastest"]),
+    # Portable kernels rule out AMX in bf16, and AVX512 in fp32.
+    "engine, fastest kernels": Contestant("contestants", "engine", MEMORY),
+    "engine, fastest kernels, fp32": Contestant("contestants", "engine_fp32", MEMORY),
     "data work": Contestant("contestants", "data"),
     "arithmetic": Contestant("contestants", "arithmetic"),
 }
@@ -114,7 +114,7 @@ def _measured(name: str, key: str, steps: int) -> float:
     module, function, environment = CONTESTANTS[name]
     python = str(PEERS) if module.startswith("peer") else sys.executable
     if name in (ENGINE, *PARTS):
-        environment = ours()
+        environment = ours(key)
     value: float = alone(f"benchmarks.{module}", function, key, str(steps), python=python, environment=environment)
     return value
 

@@ -79,7 +79,8 @@ def train(name: Name) -> None:
     Best by accuracy, then by loss. Every epoch is logged under metrics/train.
     Example: python -m stages train lenet5-0
     """
-    prepare(Description.of(name).gpu.kernels)
+    description = Description.of(name)
+    prepare(description.gpu.kernels, description.architecture.train.precision)
     from stages.train import train
 
     with unchanged(name):

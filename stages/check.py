@@ -28,7 +28,7 @@ def check() -> None:
         # On the meta device tensors have shapes but no content: all architectures together take milliseconds.
         with torch.device("meta"), in_row(key):
             network = build(row.layers, row.init)
-            check_training(network, smallest_share(row.train.batch_size, params.gpu.lanes))
+            check_training(network, smallest_share(row.train.batch_size, row.train.lanes))
             parameters[key], _ = count(network)
     for key, one in params.budgets.items():
         _check_budget(f"budgets.{key}", one, params.models[one.model].train.epochs, parameters[one.model])

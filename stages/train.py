@@ -30,7 +30,8 @@ UNUSABLE = (SCMError, ValueError, re.error)
 def train(name: str) -> None:
     """Train as the description of that name says, from the last checkpoint if there is one."""
     description = Description.of(name)
-    row, hardware = description.architecture, choose(gpu().device, description.gpu)
+    row = description.architecture
+    hardware = choose(gpu().device, description.gpu, row.train.precision)
     parts = read_split(Path(f"data/splits/{description.model}.csv"), read_part(Path("data/raw"), "train"))
     network = build(row.layers, row.init, description.seed)
     typer.echo(f"{name}: {count(network)[0]:,} parameters, {len(parts[0].labels):,} images, {hardware.why}")

@@ -75,7 +75,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     part = read_part(folder / "data/raw", "train")
     write_csv(folder / "data/splits/lenet5.csv", split(part.labels, **description.split.model_dump()))
     parts = read_split(folder / "data/splits/lenet5.csv", part)
-    hardware = choose("cpu", description.gpu.model_copy(update={"precision": "fp32"}))
+    hardware = choose("cpu", description.gpu)
     run = engine.begin(build(row.layers, row.init, 0), row, 0, hardware)
     list(engine.train(run, *parts))
     content = weights.dumps(run.best, weights.header(description, hardware.record()) | {"epoch": 5})

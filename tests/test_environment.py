@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from fashion.environment import KERNELS, MEMORY
+from fashion import environment as settings
+from fashion.environment import MEMORY, PORTABLE, Kernels, Precision
 from fashion.errors import FashionError
 from fashion.repository.commands import environment, output
 from fashion.repository.locks import losses
@@ -23,17 +24,18 @@ CODE = """
 import json, os, sys
 from fashion.cli import lifetime
 from fashion.environment import prepare
-prepare(sys.argv[1])
-names = ("MALLOC_", "ONEDNN_", "MKL_")
+prepare(*sys.argv[1:3])
+names = ("ATEN_", "MALLOC_", "ONEDNN_", "MKL_")
 print(json.dumps([sys.argv[1:], {name: value for name, value in os.environ.items() if name.startswith(names)}]))
 """
 
 
-def prepared(kernels: str, **variables: str) -> tuple[list[str], dict[str, str]]:
+def prepared(kernels: str, precision: str = "fp32", **variables: str) -> tuple[list[str], dict[str, str]]:
     """The arguments and the environment variables of a process after `prepare`."""
-    clean = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "ONEDNN_", "MKL_"))}
+    names = ("ATEN_", "MALLOC_", "ONEDNN_", "MKL_")
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(names)}
     done = subprocess.run(
-        [sys.executable, "-c", CODE, kernels, "a b"],
+        [sys.executable, "-c", CODE, kernels, precision, "a b"],
         env=clean | variables,
         cwd=ROOT,
         check=True,
@@ -45,23 +47,45 @@ def prepared(kernels: str, **variables: str) -> tuple[list[str], dict[str, str]]
     return arguments, settings
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("kernels", ["portable", "fastest"])
-def test_memory_and_kernels_are_set(kernels: str) -> None:
+def test_memory_and_kernels_are_set(kernels: Kernels, precision: Precision) -> None:
     """On glibc the process restarts with the same arguments and memory kept; kernels are set on every system."""
-    settings = (MEMORY if GLIBC else {}) | KERNELS[kernels]  # type: ignore[index] # both are kernels
-    assert prepared(kernels) == ([kernels, "a b"], settings)
+    expected = (MEMORY if GLIBC else {}) | settings.variables(kernels, precision)
+    assert prepared(kernels, precision) == ([kernels, precision, "a b"], expected)
+
+
+@pytest.mark.parametrize(
+    ("flags", "native"),
+    [
+        (set(), []),
+        ({"avx2"}, []),
+        ({"avx2", "fma"}, ["fp32"]),
+        ({"avx2", "fma", "avx512_bf16"}, ["fp32", "bf16"]),
+    ],
+)
+def test_kernels_are_limited_where_they_are_native(
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], native: list[str]
+) -> None:
+    """Portable kernels are those of a precision where the processor has all that it needs; else nothing is limited."""
+    monkeypatch.setattr(settings, "_flags", lambda: flags)
+    for precision, instructions in PORTABLE.items():
+        limits = instructions.variables if precision in native else {}
+        assert settings.variables("portable", precision) == limits
+        assert settings.variables("fastest", precision) == {}
 
 
 def test_memory_settings_of_the_user_are_kept() -> None:
     """If one of glibc's settings is already set, all stay as they are."""
     own = {"MALLOC_TOP_PAD_": "1"}
-    assert prepared("fastest", **own) == (["fastest", "a b"], own)
+    assert prepared("fastest", **own) == (["fastest", "fp32", "a b"], own)
 
 
+@pytest.mark.skipif(not settings.native("fp32"), reason="needs a processor with AVX2")
 def test_kernels_of_the_user_are_replaced() -> None:
     """`portable` sets the portable kernels, whatever the caller's environment contains."""
-    _, settings = prepared("portable", ONEDNN_MAX_CPU_ISA="DEFAULT")
-    assert settings["ONEDNN_MAX_CPU_ISA"] == "AVX512_CORE_BF16"
+    _, variables = prepared("portable", ONEDNN_MAX_CPU_ISA="DEFAULT")
+    assert variables["ONEDNN_MAX_CPU_ISA"] == "AVX2"
 
 
 def test_dvc_finds_this_python(monkeypatch: pytest.MonkeyPatch) -> None:

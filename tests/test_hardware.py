@@ -12,44 +12,62 @@ import numpy as np
 import pytest
 import torch
 
+from fashion import environment
 from fashion.cli.advice import explained
+from fashion.environment import Precision
 from fashion.errors import FashionError
 from fashion.networks.building import build
 from fashion.networks.hardware import Hardware, choose, place
 from fashion.settings.description import Numerics
 from fashion.settings.params import Params
 
-PLAIN = Numerics(precision="fp32", compile=False, channels_last=True, deterministic=True, lanes=2, kernels="portable")
+PLAIN = Numerics(compile=False, channels_last=True, deterministic=True, kernels="portable")
 
 
-def chosen(device: str = "cpu", **changes: Any) -> Hardware:
-    """The hardware chosen for a device and changed settings."""
-    return choose(device, PLAIN.model_copy(update=changes))
+def chosen(device: str = "cpu", precision: Precision = "fp32", **changes: Any) -> Hardware:
+    """The hardware chosen for a device, a precision and changed settings."""
+    return choose(device, PLAIN.model_copy(update=changes), precision)
+
+
+def has(monkeypatch: pytest.MonkeyPatch, *features: str) -> None:
+    """Let this processor have only these features, by Linux's names and by torch's."""
+    monkeypatch.setattr(environment, "_flags", lambda: {*features})
+    torchs = {feature.replace("avx512f", "avx512_f"): True for feature in features}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "x86_64", **torchs})
 
 
 def test_auto_chooses_what_is_available() -> None:
-    """`auto` chooses a device that works and a precision, which the reason and the header's settings name."""
+    """`auto` chooses a device that works."""
     assert torch.ones(2, device=chosen("auto").device).sum() == 2
-    hardware = chosen(precision="auto")
-    assert hardware.numerics.precision in ("bf16", "fp32")
-    assert hardware.numerics.precision in hardware.why
-    found = {"device": "cpu", "processor": hardware.processor, "precision": hardware.numerics.precision}
-    assert hardware.record() == PLAIN.model_dump() | found
 
 
-def test_a_gpu_computes_the_same_lanes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lanes are a part of the recipe, so a GPU, which is named, leaves their number as it is."""
-    gpu = {"is_available": True, "device_count": 1, "get_device_name": "A GPU", "get_device_capability": (9, 0)}
+@pytest.mark.parametrize(
+    ("capability", "precision", "used", "words"),
+    [
+        ((9, 0), "bf16", "bf16", "bf16"),
+        ((9, 0), "fp16", "fp16", "fp16"),
+        ((7, 5), "fp32", "fp32", "fp32"),
+        ((7, 5), "bf16", "fp32", "fp32 in place of bf16, which is not native here"),
+    ],
+)
+def test_a_gpu_is_named_and_its_precision_native(
+    monkeypatch: pytest.MonkeyPatch, capability: tuple[int, int], precision: Precision, used: str, words: str
+) -> None:
+    """A GPU computes in the row's precision if that is native, otherwise in fp32; it is named in words and record."""
+    gpu = {"is_available": True, "device_count": 1, "get_device_name": "A GPU", "get_device_capability": capability}
     for name, value in gpu.items():
         monkeypatch.setattr(torch.cuda, name, lambda *_, value=value: value)
-    hardware = chosen("cuda", lanes=3)
-    assert hardware.record() == PLAIN.model_dump() | {"device": "cuda", "processor": "A GPU", "lanes": 3}
-    assert hardware.why == "cuda (A GPU, 3 lanes), fp32 (as set)"
+    hardware = chosen("cuda", precision)
+    assert hardware.record() == PLAIN.model_dump() | {"device": "cuda", "processor": "A GPU", "precision": used}
+    assert hardware.why == f"cuda (A GPU), {words}"
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("fp32", torch.float32), ("bf16", torch.bfloat16)])
-def test_precision_is_what_layers_compute_in(precision: str, dtype: torch.dtype) -> None:
+def test_precision_is_what_layers_compute_in(
+    monkeypatch: pytest.MonkeyPatch, precision: Precision, dtype: torch.dtype
+) -> None:
     """Under autocast a linear layer returns values in the chosen precision."""
+    has(monkeypatch, "avx2", "fma", "avx512_bf16")
     with chosen(precision=precision).autocast():
         assert torch.nn.Linear(2, 2)(torch.ones(1, 2)).dtype == dtype
 
@@ -60,13 +78,13 @@ def test_precision_is_what_layers_compute_in(precision: str, dtype: torch.dtype)
     [
         ("cuda", "fp32", "gpu.device is cuda, which this machine or its torch lacks: set it to auto or cpu."),
         ("cuda:3", "fp32", "gpu.device is cuda:3, which"),
-        ("cpu", "fp16", "gpu.precision fp16 needs a CUDA device, not cpu: set it to auto."),
+        ("cpu", "fp16", "train.precision fp16 needs a CUDA device, not cpu: set it to fp32 or bf16."),
     ],
 )
-def test_missing_devices_and_precisions_are_reported(device: str, precision: str, expected: str) -> None:
+def test_missing_devices_and_precisions_are_reported(device: str, precision: Precision, expected: str) -> None:
     """A missing device, and a precision that a device lacks, are each reported in one sentence with the fix."""
     with pytest.raises(FashionError) as caught:
-        chosen(device, precision=precision)
+        chosen(device, precision)
     assert expected in str(caught.value)
 
 
@@ -106,32 +124,46 @@ def test_unexpected_errors_are_raised_unchanged() -> None:
         torch.ones(2, 3) @ torch.ones(2, 3)
 
 
-SLOWER = "portable kernels; this processor has faster ones, which change the bytes (gpu.kernels: fastest)"
-OTHER = "portable kernels: without AVX512-BF16, so bytes differ from those of processors with it"
+PC, SERVER = ("avx2", "fma"), ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16")
 
 
 @pytest.mark.parametrize(
-    ("kernels", "has", "processor", "expected"),
+    ("features", "kernels", "precision", "processor", "expected"),
     [
-        ("portable", ["avx2", "avx512_f", "avx512_bf16"], "AVX512-BF16", "portable kernels"),
-        ("fastest", ["avx512_bf16", "amx_bf16"], "AMX", "fastest kernels"),
-        ("portable", ["avx512_bf16", "amx_bf16"], "AVX512-BF16", SLOWER),
-        ("portable", ["avx2"], "AVX2", OTHER),
-        ("portable", [], "aarch64", OTHER),
+        (PC, "portable", "fp32", "AVX2", "cpu, fp32, portable kernels (AVX2)"),
+        (
+            SERVER,
+            "portable",
+            "fp32",
+            "AVX2",
+            "cpu, fp32, portable kernels (AVX2; gpu.kernels: fastest also",
+        ),
+        (SERVER, "fastest", "fp32", "AVX512", "cpu, fp32, fastest kernels (AVX512)"),
+        (SERVER, "portable", "bf16", "AVX512-BF16", "cpu, bf16, portable kernels (AVX512-BF16; gpu.kernels: fastest"),
+        (SERVER[:4], "portable", "bf16", "AVX512-BF16", "cpu, bf16, portable kernels (AVX512-BF16)"),
+        (SERVER, "fastest", "bf16", "AMX", "cpu, bf16, fastest kernels (AMX)"),
+        (PC, "portable", "bf16", "AVX2", "cpu, fp32 in place of bf16, fastest kernels: without AVX512-BF16, so bytes"),
+        ((), "portable", "fp32", "x86_64", "cpu, fp32, fastest kernels: without AVX2, so bytes differ from those of"),
     ],
 )
-def test_the_processors_effect_on_the_bytes_is_reported(
-    monkeypatch: pytest.MonkeyPatch, kernels: str, has: list[str], processor: str, expected: str
+def test_a_cpu_computes_natively_and_says_how(
+    monkeypatch: pytest.MonkeyPatch,
+    features: tuple[str, ...],
+    kernels: str,
+    precision: Precision,
+    processor: str,
+    expected: str,
 ) -> None:
-    """The reasons end with the kernels, whether there are faster ones, and whether bytes differ between processors.
+    """A CPU computes as set if it has what that needs, otherwise in fp32 with its fastest kernels, and says so.
 
     The record names the newest instructions that the kernels use, and so is the same where the bytes are.
     """
-    features = {"architecture": "aarch64", **dict.fromkeys(has, True)}
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: features)
-    hardware = chosen(kernels=kernels)
-    assert hardware.why.endswith(f", {expected}")
-    assert hardware.record()["processor"] == processor
+    has(monkeypatch, *features)
+    hardware = chosen(precision=precision, kernels=kernels)
+    assert hardware.why.startswith(expected)
+    lacks = "fastest kernels: without" in expected
+    used = {"precision": "fp32" if lacks else precision, "kernels": "fastest" if lacks else kernels}
+    assert hardware.record() == PLAIN.model_dump() | {"device": "cpu", "processor": processor} | used
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's compiler warns

@@ -24,6 +24,7 @@ from fashion.networks.layers import (
     Conv2d,
     Dropout,
     Dropout2d,
+    Linear,
     LocalResponseNorm,
     PartialConv2d,
     ScaledTanh,
@@ -169,6 +170,19 @@ def test_a_convolution_of_the_whole_input_equals_torchs(arguments: dict[str, Any
     """Values and gradients equal torch.nn's, whether or not the kernel covers its input and the fast path is used."""
     everything = {"in_channels": 8, "out_channels": 12, "kernel_size": 4, **arguments}
     assert_same(nn.Conv2d(**everything), Conv2d(**everything), torch.rand(2, 8, 4, 4))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shape"),
+    [({}, (16, 30)), ({"bias": False}, (1, 30)), ({}, (2, 16, 30)), ({"dtype": torch.float64}, (16, 30))],
+)
+def test_a_dense_layer_equals_torchs(arguments: dict[str, Any], shape: tuple[int, ...]) -> None:
+    """Values and gradients equal torch.nn's, whether or not oneDNN multiplies, and are its own under autocast."""
+    values = torch.rand(shape, dtype=arguments.get("dtype"))
+    plain, layer = nn.Linear(30, 7, **arguments), Linear(30, 7, **arguments)
+    assert_same(plain, layer, values)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(layer(values), plain(values))
 
 
 @pytest.mark.parametrize("size", [2, 3, 5, 7, 14])

@@ -45,7 +45,11 @@ TEXT = (ROOT / "params.yaml").read_text()
         ("- 0\n", "- {[1, 2]: 2}\n", "seeds.0 has (1, 2) as a name, which must be a string."),
         ("- 0\n", "- &a [*a]\n", ", line 12, has the anchor or alias 'a': write the value in every place"),
         ("batch_size: 128", "batch_size: 60001", "train.batch_size is 60001: it must be less than or equal to 60000."),
-        ("train: {epochs: 12}", "train: {epochs: 1000000}", "alexnet.train.epochs is 1000000: it must be less than or"),
+        (
+            "{epochs: 20, precision: bf16}",
+            "{epochs: 1000000, precision: bf16}",
+            "convnet.train.epochs is 1000000: it must be less than or",
+        ),
         ("white: 2.02}", "white: -0.81}", "pixels is {'black': -0.81, 'white': -0.81}: it makes all pixels equal"),
         ("white: 2.02}", "white: 1e308}", "pixels.white is 1e+308: it must be less than or equal to 1000000."),
         ("  device: auto", "  device: cuda:256", "gpu.device is 'cuda:256': it must be auto, cpu, mps, cuda or cuda:N"),
@@ -53,11 +57,20 @@ TEXT = (ROOT / "params.yaml").read_text()
         ("  device: auto", "  device: cuda:\u0661", "gpu.device is 'cuda:\u0661': it must be auto"),
         ("- 2\n", f"- {'x' * 5000}\n", "seeds.2 is 'xxx"),
         ("- 2\n", "- 0\n", "seeds is [0, 1, 0]: it has a value twice"),
-        ("  lanes: 2", "  lanes: 0", "gpu.lanes is 0: it must be greater than or equal to 1."),
+        ("  lanes: 2", "  lanes: 0", "train.lanes is 0: it must be greater than or equal to 1."),
         ("  kernels: portable", "  kernels: slow", "gpu.kernels is 'slow': known: portable, fastest."),
-        ("train: {epochs: 12}", "train: {epochs: 0}", "models.alexnet.train.epochs is 0: it must be greater than 0."),
-        ("train: {epochs: 12}", "train: {}", "models.alexnet.train.epochs is missing."),
-        ("train: {epochs: 12}", "train: {epoch: 2}", "train.epoch is not a setting: did you mean epochs?"),
+        (
+            "{epochs: 20, precision: bf16}",
+            "{epochs: 0, precision: bf16}",
+            "models.convnet.train.epochs is 0: it must be greater than 0.",
+        ),
+        ("{epochs: 20, precision: bf16}", "{precision: bf16}", "models.convnet.train.epochs is missing."),
+        ("{epochs: 20, precision: bf16}", "{epochs: 20}", "models.convnet.train.precision is missing."),
+        (
+            "{epochs: 20, precision: bf16}",
+            "{epoch: 2, precision: bf16}",
+            "train.epoch is not a setting: did you mean epochs?",
+        ),
         ("split: holdout_6k", "split: holdout_7k", "models.lenet5.split names 'holdout_7k'"),
         ("tanh1: Tanh", "tanh1: [Tanh]", "models.lenet5.layers.tanh1 is ['Tanh']: it must be a layer's class"),
         ("  convnet:\n    split", "  Conv-Net:\n    split", "models.Conv-Net is not a valid name: use lower-case"),
@@ -130,7 +143,7 @@ def test_rows_inherit_settings(tmp_path: Path) -> None:
     rows = """
   one: {like: champion, train: {epochs: 2}}
   two: {like: champion, layers: {flatten: Flatten}}
-  three: {split: holdout_5k, train: {epochs: 2, augment: {shift: 3}}, layers: {flatten: Flatten}}
+  three: {split: holdout_5k, train: {epochs: 2, precision: fp32, augment: {shift: 3}}, layers: {flatten: Flatten}}
 """
     path.write_text(TEXT.replace("\nmodels:\n", f"\nmodels:{rows}", 1))
     params = Params.load(path)
@@ -139,7 +152,7 @@ def test_rows_inherit_settings(tmp_path: Path) -> None:
     assert two == champion | {"layers": {"flatten": ("Flatten", {})}}
     assert list(one["layers"]) == list(champion["layers"])
     common = params.train.model_dump()
-    assert three["train"] == common | {"epochs": 2, "augment": common["augment"] | {"shift": 3}}
+    assert three["train"] == common | {"epochs": 2, "precision": "fp32", "augment": common["augment"] | {"shift": 3}}
 
 
 def test_published_numbers_apply_only_to_fashion_mnist(params: Params) -> None:
@@ -174,5 +187,7 @@ def test_one_override_changes_one_line(tmp_path: Path, keys: str, value: object)
 def test_an_override_changes_one_line(tmp_path: Path) -> None:
     """What `-S` writes differs from params.yaml in the line of the setting; comments and blank lines stay."""
     (tmp_path / "params.yaml").write_text(TEXT)
-    apply_overrides(tmp_path / "params.yaml", ["models.alexnet.train.epochs=2"])
-    assert (tmp_path / "params.yaml").read_text() == TEXT.replace("train: {epochs: 12}", "train: {epochs: 2}")
+    apply_overrides(tmp_path / "params.yaml", ["models.convnet.train.epochs=2"])
+    assert (tmp_path / "params.yaml").read_text() == TEXT.replace(
+        "{epochs: 20, precision: bf16}", "{epochs: 2, precision: bf16}"
+    )

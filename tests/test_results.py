@@ -42,7 +42,7 @@ def test_an_older_leaderboard_is_refused(board: dict[str, float]) -> None:
         stage.results()
 
 
-HARDWARE = {"device": "cpu", "processor": "AVX512-BF16", "precision": "bf16", "kernels": "portable", "lanes": 2}
+HARDWARE = {"device": "cpu", "processor": "AVX512-BF16", "precision": "bf16", "kernels": "portable"}
 
 
 def test_a_table_that_mixes_devices_says_so() -> None:
@@ -50,11 +50,11 @@ def test_a_table_that_mixes_devices_says_so() -> None:
     here: Any = {"model": "a", "hardware": HARDWARE, "torch": "2.15"}
     there = here | {"model": "b", "hardware": HARDWARE | {"device": "cuda", "processor": "NVIDIA H200"}}
     unknown: Any = {"model": "c"}
-    cpu = "cpu (AVX512-BF16, 2 lanes), bf16, portable kernels, torch 2.15"
+    cpu = "cpu (AVX512-BF16), bf16, portable kernels, torch 2.15"
     assert trained_on({"a-0": here, "a-1": here}) == f"All 2 trainings ran on {cpu}."
     assert trained_on({"b-0": there, "a-0": here, "a-1": here, "b-1": there, "a-2": here, "c-0": unknown}) == (
         f"The trainings did not all run alike, so rows differ by that, too: 3 ran on {cpu}; "
-        "2 on cuda (NVIDIA H200, 2 lanes), bf16, torch 2.15: b; 1 on a device that is not recorded: c."
+        "2 on cuda (NVIDIA H200), bf16, torch 2.15: b; 1 on a device that is not recorded: c."
     )
 
 

@@ -17,7 +17,7 @@ from fashion import threads
 from fashion.data.reading import Part
 from fashion.errors import FashionError
 from fashion.networks.building import build
-from fashion.networks.hardware import Hardware, choose
+from fashion.networks.hardware import choose
 from fashion.networks.layers import Dropout
 from fashion.settings.description import NO_AUGMENT, Architecture, Augment, Numerics, Train
 from fashion.settings.params import Params
@@ -26,24 +26,20 @@ from fashion.training.engine import Epoch, Run, begin, train
 from fashion.training.recipe import learning_rate, steps_per_epoch
 from tests.conftest import inputs
 
-PLAIN = Numerics(precision="fp32", compile=False, channels_last=True, deterministic=True, lanes=2, kernels="portable")
-
-
-def hardware(**changes: Any) -> Hardware:
-    """The CPU with two lanes, in full precision, except for the changes."""
-    return choose("cpu", PLAIN.model_copy(update=changes))
+PLAIN = Numerics(compile=False, channels_last=True, deterministic=True, kernels="portable")
 
 
 def row(params: Params, key: str = "lenet5", **changes: Any) -> Architecture:
-    """An architecture under the common recipe, without augmentation and with the given changes."""
-    plain = {"epochs": 1, "augment": NO_AUGMENT}
+    """An architecture under the common recipe, in fp32, without augmentation and with the given changes."""
+    plain = {"epochs": 1, "precision": "fp32", "augment": NO_AUGMENT}
     recipe = Train(**dict(params.train) | plain).model_copy(update=changes)
     return params.models[key].model_copy(update={"train": recipe})
 
 
 def prepared(architecture: Architecture, seed: int = 0, **changes: Any) -> Run:
-    """A run that has not started."""
-    return begin(build(architecture.layers, architecture.init, seed), architecture, seed, hardware(**changes))
+    """A run that has not started, on the CPU with changed settings of `gpu`."""
+    hardware = choose("cpu", PLAIN.model_copy(update=changes), architecture.train.precision)
+    return begin(build(architecture.layers, architecture.init, seed), architecture, seed, hardware)
 
 
 def halves(part: Part) -> tuple[Part, Part]:
@@ -113,8 +109,8 @@ def test_lanes_are_the_groups_of_a_plain_loop(
     Another number of groups trains otherwise.
     """
     monkeypatch.setattr(lanes, "each", lambda function, items, *_: threads.each(function, items, place))
-    architecture = row(params, "conv3_pool2_bn", batch_size=100, learning_rate=0.01)
-    (record,), _ = trained(architecture, digits, lanes=count)
+    architecture = row(params, "conv3_pool2_bn", batch_size=100, learning_rate=0.01, lanes=count)
+    (record,), _ = trained(architecture, digits)
 
     def loop(groups: int) -> float:
         plain, losses = build(architecture.layers, seed=0), []
@@ -150,14 +146,14 @@ def test_the_number_of_cores_changes_no_bit(
     params: Params, digits: Part, monkeypatch: pytest.MonkeyPatch, key: str, precision: str
 ) -> None:
     """Records and weights are the same however many threads compute lanes and update weights; another seed's differ."""
-    architecture, results = row(params, key, epochs=2, batch_size=250), []
+    architecture, results = row(params, key, epochs=2, batch_size=250, precision=precision), []
     # The smallest slices, so that several threads update the weights of a small network too.
     monkeypatch.setattr(lanes, "SLICE", lanes.WHOLE)
     for count, seed in ((1, 0), (2, 0), (4, 0), (4, 1)):
         monkeypatch.setattr(lanes, "cores", lambda count=count: count)
         with ThreadPoolExecutor(count) as pool:
             monkeypatch.setattr(threads, "_pool", lambda pool=pool: pool)
-            epochs, network = trained(architecture, digits, seed, precision=precision)
+            epochs, network = trained(architecture, digits, seed)
         results.append((epochs, network.state_dict()))
     (first, one), *same, (other, _) = results
     assert other != first
@@ -212,8 +208,8 @@ def test_a_resumed_run_ends_in_the_same_bits(
     params: Params, digits: Part, key: str, precision: str, optimizer: str
 ) -> None:
     """A run stopped after two epochs and resumed in another run gives the records and weights of one never stopped."""
-    architecture = row(params, key, epochs=4, optimizer=optimizer, batch_size=250)
-    full, first, second = (prepared(architecture, precision=precision) for _ in range(3))
+    architecture = row(params, key, epochs=4, precision=precision, optimizer=optimizer, batch_size=250)
+    full, first, second = (prepared(architecture) for _ in range(3))
     list(train(full, *halves(digits)))
     list(islice(train(first, *halves(digits)), 2))
     tensors, values = first.state()

@@ -11,7 +11,7 @@ import typer
 from fashion.cli.advice import explained
 from fashion.cli.lifetime import end_when_asked
 from fashion.environment import prepare, use
-from fashion.settings.params import Params
+from fashion.settings.params import Params, gpu
 from stages.__main__ import program
 
 Key = Annotated[str, typer.Argument(help="A key of `models`.")]
@@ -47,6 +47,7 @@ def predict(
     Files that cannot be read are listed at the end, and the exit code is then 1.
     Example: python -m tools predict photo.jpg pictures/ --model cnn
     """
+    use(gpu().kernels)
     from tools.predict import predict
 
     predict(images, model, top, as_json, save)
@@ -63,7 +64,7 @@ def score(
     A file made by others does not say which images it was trained on; its scores on those images are too high.
     Example: python -m tools score models/lenet5.safetensors --model lenet5
     """
-    use(Params.load().gpu.kernels)
+    use(gpu().kernels)
     from tools.score import score
 
     score(file, model, as_json)
@@ -81,6 +82,7 @@ def export(
     `logits` are float32 (n, 10). The metadata has the names of the classes.
     Example: python -m tools export lenet5
     """
+    use(gpu().kernels)
     from tools.export import export
 
     export(key, output)
@@ -123,7 +125,7 @@ def outcome(
 
     Example: python -m tools outcome
     """
-    use(Params.load().gpu.kernels)
+    use(gpu().kernels)
     from tools.outcome import outcome
 
     outcome(since)
@@ -159,7 +161,8 @@ def verify(
     Nothing in the project's folder changes. The exit code is 1 if something differs.
     Example: python -m tools verify lenet5 --epochs 3
     """
-    prepare(Params.load().gpu.kernels)
+    params = Params.load()
+    prepare(params.gpu.kernels, params.architecture(key or params.model).train.precision)
     from tools.verify import verify
 
     verify(key, epochs, as_json)

@@ -32,7 +32,8 @@ def outcome(since: float | None) -> None:
     known = "".join(f", {what} {value:.2%}" for what, value in accuracies.items() if value is not None)
     test = scores["test"]
     typer.echo(f"\n{key}: {test['accuracy']:.2%} of {test['images']:,} test images are right{known}.")
-    typer.echo(_compared(name, description, before, choose(params.gpu.device, description.gpu).why))
+    hardware = choose(params.gpu.device, description.gpu, description.architecture.train.precision)
+    typer.echo(_compared(name, description, before, hardware.why))
     if since:
         typer.echo(f"It took {duration(time.time() - since)}.")
     typer.echo("Open plots/report.html. To change a setting and see what that changes:\n")

@@ -18,6 +18,7 @@ from fashion.code.fingerprint import fingerprint, stages
 from fashion.code.identity import RECORD, Record, read_record
 from fashion.code.workers import CommandError, Run, workers
 from fashion.data.fetching import fetch
+from fashion.environment import native
 from fashion.errors import FashionError
 from fashion.files import write_text
 from fashion.repository.commands import attempt, check_clone, output, resolved
@@ -26,8 +27,6 @@ from fashion.settings.params import PATH, Params, parsed
 # How a row trains here: 22 steps in two epochs, on a quarter of the digits.
 SHORT = {"epochs": 2, "batch_size": 32}
 SPLIT = {"train": 15_000, "validation": 5_000}
-# A row trains in each of them; a processor without bf16 emulates it. The first one's weights are evaluated.
-PRECISIONS = ("bf16", "fp32")
 # Stages whose inputs are all in git. They run on these inputs, not on digits.
 WHOLE = ("download", "samples", "split", "leaderboard", "results")
 UNNAMED = "it was not named"
@@ -39,9 +38,10 @@ class Side(NamedTuple):
     words: str
     folder: Path
 
-    def probe(self, precision: str) -> Path:
-        """The folder in which this side's rows train in that precision."""
-        return self.folder.with_name(f"{self.folder.name}-{precision}")
+    @property
+    def probe(self) -> Path:
+        """The folder in which this side's rows train."""
+        return self.folder.with_name(f"{self.folder.name}-digits")
 
 
 class Finding(NamedTuple):
@@ -83,6 +83,8 @@ def same(base: str | None, keys: list[str], as_json: bool) -> None:
     names = {*codes, *identities} - {*record.same_as}
     new = [one.name for one in findings if one.name in names and one.result != "same"]
     say(_summary(commit, new) if findings else f"No stage's code has changed since {commit}.")
+    if findings and not native("bf16"):
+        say("Rows in bf16 were compared in fp32: this processor lacks AVX512-BF16.")
 
 
 def _summary(commit: str, new: Sequence[str]) -> str:
@@ -189,8 +191,7 @@ def _compared(
     if changed - {*WHOLE}:
         digits = before.folder / "digits"
         list(fetch("digits", digits, None))
-        probes = [(side, precision) for precision in PRECISIONS for side in (before, after)]
-        list(pool.map(lambda probe: _prepare(probe[0], probe[1], digits, run), probes))
+        list(pool.map(lambda side: _prepare(side, digits, run), (before, after)))
         rows = [*params.models] if changed & {"train", "evaluate"} else [params.model]
         names = _names(after)
         reasons = {key: _reason(key, names[key], keys or rows, before, after) for key in rows}
@@ -214,15 +215,15 @@ def _compared(
         yield stage, [_finding(stage, before.folder, after.folder, failed=failed.get(stage, ""))]
 
 
-def _prepare(side: Side, precision: str, digits: Path, run: Run) -> None:
-    """Make the folder in which a side's rows train in that precision."""
-    place = side.probe(precision)
+def _prepare(side: Side, digits: Path, run: Run) -> None:
+    """Make the folder in which a side's rows train."""
+    place = side.probe
     shutil.copytree(digits, place / "data/raw")
     for name in ("fashion", "stages"):
         shutil.copytree(side.folder / name, place / name)
     with suppress(FileNotFoundError):
         shutil.copy(side.folder / RECORD.name, place)
-    _set(side, place, {"device": "cpu", "precision": precision}, short=True)
+    _set(side, place, {"device": "cpu"}, short=True)
     run(side.words, place, "check")
     run(side.words, place, "split")
 
@@ -257,16 +258,15 @@ def _reason(key: str, name: str, wanted: Sequence[str], before: Side, after: Sid
 
 
 def _row(key: str, name: str, before: Side, after: Side, run: Run) -> list[Finding]:
-    """Train a row on both sides in each precision; evaluate the weights of the first one if all are the same."""
-    for precision in PRECISIONS:
+    """Train a row on both sides, and evaluate its weights if they are the same."""
+    found: list[Finding] = []
+    for stage in ("train", "evaluate"):
         for side in (before, after):
-            run(side.words, side.probe(precision), "train", name)
-        trained = _finding("train", before.probe(precision), after.probe(precision), key, name)
-        if trained.result != "same":
-            return [trained._replace(why=f"{trained.why}, in {precision}")]
-    for side in (before, after):
-        run(side.words, side.probe(PRECISIONS[0]), "evaluate", name)
-    return [trained, _finding("evaluate", before.probe(PRECISIONS[0]), after.probe(PRECISIONS[0]), key, name)]
+            run(side.words, side.probe, stage, name)
+        found.append(_finding(stage, before.probe, after.probe, key, name))
+        if found[-1].result != "same":
+            break
+    return found
 
 
 def _evaluate(found: Mapping[str, Sequence[Finding]]) -> Finding:
@@ -286,10 +286,9 @@ def _evaluate(found: Mapping[str, Sequence[Finding]]) -> Finding:
 
 
 def _on_digits(stage: str, before: Side, after: Side, run: Run) -> Finding:
-    """Compare a stage on what the rows' training in the first precision left."""
-    places = {side: side.probe(PRECISIONS[0]) for side in (before, after)}
-    failed = "".join(why for side, place in places.items() for why in _failures([stage], side, place, run).values())
-    return _finding(stage, places[before], places[after], failed=failed)
+    """Compare a stage on what the rows' training left."""
+    failed = "".join(why for side in (before, after) for why in _failures([stage], side, side.probe, run).values())
+    return _finding(stage, before.probe, after.probe, failed=failed)
 
 
 def _finding(stage: str, before: Path, after: Path, key: str = "", name: str = "", failed: str = "") -> Finding:

@@ -41,7 +41,7 @@ def verify(key: str | None, epochs: int | None, as_json: bool) -> None:
     name, description = params.name(key), params.describe(key)
     _check_committed(name, description)
     row = description.architecture
-    hardware = choose(params.gpu.device, description.gpu)
+    hardware = choose(params.gpu.device, description.gpu, row.train.precision)
     run = engine.begin(build(row.layers, row.init, description.seed), row, description.seed, hardware)
     last = min(epochs or row.train.epochs, row.train.epochs)
     say = partial(typer.echo, err=as_json)

@@ -44,8 +44,7 @@ def _place(scores: Scores) -> str:
         return "a device that is not recorded"
     used = scores["hardware"]
     kernels = f", {used['kernels']} kernels" if used["device"] == "cpu" else ""
-    where = f"{used['device']} ({used['processor']}, {used['lanes']} lanes)"
-    return f"{where}, {used['precision']}{kernels}, torch {scores.get('torch')}"
+    return f"{used['device']} ({used['processor']}), {used['precision']}{kernels}, torch {scores.get('torch')}"
 
 
 def sentence(left_out: list[str]) -> str:

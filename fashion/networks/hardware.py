@@ -7,14 +7,15 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from fashion.environment import Kernels
+from fashion.environment import PORTABLE, Precision, native
 from fashion.errors import FashionError
 from fashion.settings.description import HardwareRecord, Numerics
 
-# The processor features that oneDNN uses for bf16 beyond AVX512-BF16, as torch names them, and their usual names.
-FASTER = {"amx_bf16": "AMX", "avx10_2": "AVX10.2"}
-# Those that portable kernels may use, the newest first.
-PORTABLE = {"avx512_bf16": "AVX512-BF16", "avx512_f": "AVX512", "avx2": "AVX2"}
+# The newest instructions that a precision's fastest kernels use, as torch names them, and their usual names.
+NEWEST = {
+    "bf16": {"avx10_2": "AVX10.2", "amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16"},
+    "fp32": {"avx512_f": "AVX512", "avx2": "AVX2"},
+}
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -22,19 +23,20 @@ DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 class Hardware:
     """A device, and how to compute on it.
 
-    processor: a CUDA GPU's name, otherwise the newest instructions of the CPU that its kernels may use. numerics: the
-    settings of `gpu` that change results, without `auto`. why: the choices in words.
+    processor: a CUDA GPU's name, otherwise the newest instructions of the CPU that its kernels may use. precision: of
+    the layers. numerics: the settings of `gpu` that change results. why: the choices in words.
     """
 
     device: torch.device
     processor: str
+    precision: Precision
     numerics: Numerics
     why: str
 
     @property
     def dtype(self) -> torch.dtype:
-        """The precision of the layers."""
-        return DTYPES[self.numerics.precision]
+        """The type of the layers' values."""
+        return DTYPES[self.precision]
 
     def autocast(self) -> torch.autocast:
         """The context in which a forward pass runs."""
@@ -42,23 +44,43 @@ class Hardware:
 
     def record(self) -> HardwareRecord:
         """The choices that affect results, for the weights' header."""
-        return {"device": self.device.type, "processor": self.processor, **self.numerics.model_dump()}  # type: ignore[typeddict-item] # without types in pydantic
+        where = {"device": self.device.type, "processor": self.processor, "precision": self.precision}
+        return {**where, **self.numerics.model_dump()}  # type: ignore[typeddict-item] # without types in pydantic
 
 
-def choose(device: str, numerics: Numerics) -> Hardware:
-    """Resolve each `auto` of params.yaml's `gpu` for this machine.
+def choose(device: str, numerics: Numerics, precision: Precision = "fp32") -> Hardware:
+    """The device, and how to compute on it in that precision, or in fp32 if the device lacks it.
 
-    Raises FashionError if the device is missing or does not compute in the precision.
+    A CPU that lacks what portable kernels need uses its fastest ones. Raises FashionError if the device is missing, or
+    cannot compute in fp16.
     """
     chosen = _device(device)
-    precision, reason = _precision(numerics.precision, chosen)
-    processor = _processor(chosen, numerics.kernels)
-    lanes = f"{numerics.lanes} lanes"
+    if precision == "fp16" and chosen.type != "cuda":
+        raise FashionError(f"train.precision fp16 needs a CUDA device, not {chosen.type}: set it to fp32 or bf16.")
     if chosen.type == "cpu":
-        why = f"cpu ({lanes}), {precision} ({reason}), {_described(numerics.kernels)}"
-    else:
-        why = f"{chosen} ({processor}, {lanes}), {precision} ({reason})"
-    return Hardware(chosen, processor, numerics.model_copy(update={"precision": precision}), why)
+        return _cpu(numerics, precision)
+    gpu = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else _newest("fp32")
+    lacks = precision == "bf16" and not (chosen.type == "cuda" and torch.cuda.get_device_capability(chosen) >= (8, 0))
+    used: Precision = "fp32" if lacks else precision
+    words = "fp32 in place of bf16, which is not native here" if lacks else precision
+    return Hardware(chosen, gpu, used, numerics, f"{chosen} ({gpu}), {words}")
+
+
+def _cpu(numerics: Numerics, precision: Precision) -> Hardware:
+    """A CPU, and how to compute on it in fp32 or bf16."""
+    needed = PORTABLE[precision].name
+    if not native(precision):
+        words = "fp32" if precision == "fp32" else f"fp32 in place of {precision}"
+        why = f"cpu, {words}, fastest kernels: without {needed}, so bytes differ from those of processors with it"
+        fastest = numerics.model_copy(update={"kernels": "fastest"})
+        return Hardware(torch.device("cpu"), _newest("fp32"), "fp32", fastest, why)
+    newest = _newest(precision)
+    if numerics.kernels == "fastest":
+        why = f"cpu, {precision}, fastest kernels ({newest})"
+        return Hardware(torch.device("cpu"), newest, precision, numerics, why)
+    faster = f"; gpu.kernels: fastest also uses {newest}, which changes the bytes" if newest != needed else ""
+    why = f"cpu, {precision}, portable kernels ({needed}{faster})"
+    return Hardware(torch.device("cpu"), needed, precision, numerics, why)
 
 
 def configure(hardware: Hardware) -> None:
@@ -109,39 +131,7 @@ def _device(wanted: str) -> torch.device:
     return device
 
 
-def _precision(wanted: str, device: torch.device) -> tuple[str, str]:
-    """The precision, and the reason in words."""
-    native = _bf16_is_native(device)
-    if wanted == "auto":
-        return ("bf16", "native here") if native else ("fp32", "bf16 is not native here")
-    if wanted == "fp16" and device.type != "cuda":
-        raise FashionError(f"gpu.precision fp16 needs a CUDA device, not {device.type}: set it to auto.")
-    return wanted, "as set"
-
-
-def _processor(device: torch.device, kernels: Kernels) -> str:
-    """What of the processor decides how results round: no host's name, so that equal bytes have equal records."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
+def _newest(precision: Precision) -> str:
+    """The newest instructions that this CPU's fastest kernels use: no model, so that equal bytes have equal records."""
     has = torch.cpu.get_capabilities()
-    usable = PORTABLE if kernels == "portable" else FASTER | PORTABLE
-    return next((name for feature, name in usable.items() if has.get(feature)), str(has["architecture"]))
-
-
-def _described(kernels: Kernels) -> str:
-    """The kernels in words, and whether the processor lacks AVX512-BF16 or has kernels faster than portable ones."""
-    has = torch.cpu.get_capabilities()
-    if not has.get("avx512_bf16"):
-        return f"{kernels} kernels: without AVX512-BF16, so bytes differ from those of processors with it"
-    if kernels == "portable" and any(has.get(name) for name in FASTER):
-        return "portable kernels; this processor has faster ones, which change the bytes (gpu.kernels: fastest)"
-    return f"{kernels} kernels"
-
-
-def _bf16_is_native(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type == "cpu":
-        has = torch.cpu.get_capabilities()
-        return any(bool(has.get(name)) for name in ("avx512_bf16", "amx_bf16"))
-    return False
+    return next((name for feature, name in NEWEST[precision].items() if has.get(feature)), str(has["architecture"]))

@@ -65,7 +65,7 @@ def on_each_part(
     without augmentation. `common_validation` is the start of the validation part, which all splits have in common. The
     last part, `mirrored_test`, has the mean of the probabilities for each test image and for its mirror image.
     """
-    hardware = choose(device, description.gpu.model_copy(update={"precision": "fp32"}))
+    hardware = choose(device, description.gpu)
     configure(hardware)
     placed, pixels = place(network, hardware), description.architecture.pixels
 

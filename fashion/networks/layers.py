@@ -22,6 +22,52 @@ Words = Annotated[str, Field(pattern=r"^[0-9]+(\s+[0-9]+)*$")]
 Share = Annotated[float, Field(ge=0, le=0.99)]
 
 
+def linear(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """(n, in_features) -> (n, out_features), as torch.nn.functional.linear; in fp32 on CPUs by oneDNN.
+
+    torch would use MKL, whose form for all processors takes twice as long as its best one; oneDNN's is as fast as that.
+    """
+    plain = features.device.type == "cpu" and features.dtype == weight.dtype == torch.float32
+    # Autocast has types of its own, and an exported or compiled network needs torch's own operation.
+    other = torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling() or features.dim() != weight.dim()
+    if other or not (plain and torch.backends.mkldnn.is_available()):
+        return functional.linear(features, weight, bias)
+    output: Tensor = _Linear.apply(features, weight, bias)
+    return output
+
+
+class _Linear(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(features, weight)
+        return _product(features, weight, bias)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
+        features, weight = ctx.saved_tensors
+        of_features, _, of_bias = ctx.needs_input_grad
+        return (
+            _product(gradient, weight.t()) if of_features else None,
+            _product(gradient.t(), features.t()),
+            gradient.sum(0) if of_bias else None,
+        )
+
+
+def _product(left: Tensor, right: Tensor, bias: Tensor | None = None) -> Tensor:
+    """The product with a transposed matrix, plus the bias: (n, k), (m, k), (m) -> (n, m)."""
+    # The operation of compiled networks; no public one multiplies by oneDNN in fp32.
+    output: Tensor = torch.ops.mkldnn._linear_pointwise(left, right, bias, "none", [], "")
+    return output
+
+
+class Linear(nn.Linear):
+    """torch.nn.Linear, by `linear`."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(n, in_features) -> (n, out_features)."""
+        return linear(features, self.weight, self.bias)
+
+
 class Conv2d(nn.Conv2d):
     """torch.nn.Conv2d, as a matrix product if the kernel covers its input, as in LeNet-5's last convolution.
 
@@ -33,7 +79,7 @@ class Conv2d(nn.Conv2d):
         plain = (self.padding, self.dilation, self.groups) == ((0, 0), (1, 1), 1)
         if not plain or self.kernel_size != maps.shape[2:]:
             return super().forward(maps)
-        return functional.linear(maps.flatten(1), self.weight.flatten(1), self.bias)[:, :, None, None]
+        return linear(maps.flatten(1), self.weight.flatten(1), self.bias)[:, :, None, None]
 
 
 class Conv3x3(Conv2d):

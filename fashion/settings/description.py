@@ -19,7 +19,7 @@ from pydantic import (
 from typing_extensions import TypedDict
 
 from fashion.data.datasets import COMMON, DATASETS, FULL
-from fashion.environment import Kernels
+from fashion.environment import Kernels, Precision
 from fashion.errors import FashionError, did_you_mean
 
 # Stages depend on this folder instead of params.yaml and the code; the stage check writes it.
@@ -60,8 +60,8 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 # What float32 holds with room to multiply: a network with larger values has infinite outputs.
 Value = Annotated[float, Field(ge=-1e6, le=1e6)]
 DatasetName = Annotated[str, AfterValidator(_dataset)]
-# How initial weights are drawn: as torch does, or linear ones as a published notebook does.
-Init = Literal["torch", "fan_in_normal"]
+# How initial weights are drawn: as torch does, linear ones as a published notebook does, or as He et al. do.
+Init = Literal["torch", "fan_in_normal", "he_normal"]
 
 
 class Settings(BaseModel):
@@ -104,9 +104,13 @@ NO_AUGMENT = Augment(flip=False, shift=0, erase=0)
 
 
 class Recipe(Settings):
-    """How an architecture is trained, except for the number of epochs."""
+    """How an architecture is trained, except for what its row states.
+
+    lanes: the parts of each batch.
+    """
 
     batch_size: Annotated[int, Field(gt=0, le=FULL)]
+    lanes: Annotated[int, Field(ge=1, le=MOST_LANES)]
     optimizer: Literal["adam", "adamw", "nadam", "sgd"]
     learning_rate: Annotated[float, Field(gt=0, le=1e3)]
     weight_decay: Annotated[float, Field(ge=0, le=1e3)]
@@ -117,9 +121,13 @@ class Recipe(Settings):
 
 
 class Train(Recipe):
-    """The complete recipe of one architecture."""
+    """The complete recipe of one architecture.
+
+    precision: of the layers.
+    """
 
     epochs: Annotated[int, Field(gt=0, le=100_000)]
+    precision: Precision
 
 
 class Pixels(Settings):
@@ -148,11 +156,9 @@ class Architecture(Settings):
 class Numerics(Settings):
     """The settings of `gpu` that change results."""
 
-    precision: Literal["auto", "fp32", "bf16", "fp16"]
     compile: bool
     channels_last: bool
     deterministic: bool
-    lanes: Annotated[int, Field(ge=1, le=MOST_LANES)]
     kernels: Kernels
 
 
@@ -165,7 +171,6 @@ class HardwareRecord(TypedDict):
     compile: bool
     channels_last: bool
     deterministic: bool
-    lanes: int
     kernels: str
 
 

@@ -88,8 +88,8 @@ def train(
     recipe, pixels, hardware = run.architecture.train, run.architecture.pixels, run.hardware
     images, labels = _on(hardware.device, training)
     held_out, held_out_labels = _on(hardware.device, validation)
-    source, lanes = views(images, recipe.augment), hardware.numerics.lanes
-    smallest_share(size := min(recipe.batch_size, len(labels)), lanes)
+    source = views(images, recipe.augment)
+    smallest_share(size := min(recipe.batch_size, len(labels)), recipe.lanes)
     step = run.lanes.stepper(source, labels, size)
     for number in range(len(run.epochs) + 1, recipe.epochs + 1):
         rate, train_loss, train_accuracy = _train_epoch(run, number, len(labels), step, after_step)
@@ -124,7 +124,7 @@ def _train_epoch(
     """
     recipe, hardware = run.architecture.train, run.hardware
     steps, size = steps_per_epoch(images, recipe), min(recipe.batch_size, images)
-    drawn = np.random.SeedSequence([run.seed, number]).generate_state(1 + 2 * hardware.numerics.lanes)
+    drawn = np.random.SeedSequence([run.seed, number]).generate_state(1 + 2 * recipe.lanes)
     run.lanes.start_epoch(drawn[1:].reshape(-1, 2).tolist())
     # Drawn on the CPU, so that every device trains on the same batches and lanes.
     order = torch.randperm(images, generator=torch.Generator().manual_seed(int(drawn[0]))).to(hardware.device)

@@ -70,7 +70,7 @@ class Lanes:
     ) -> None:
         """Move a placed network's weights into one flat tensor; its parameters become views of that."""
         self._placed, self._architecture, self._hardware = placed, architecture, hardware
-        self._scaler = torch.amp.GradScaler(hardware.device.type, enabled=hardware.numerics.precision == "fp16")
+        self._scaler = torch.amp.GradScaler(hardware.device.type, enabled=hardware.precision == "fp16")
         parameters = list(placed.parameters())
         starts = [0, *accumulate(-(-weight.numel() // WHOLE) * WHOLE for weight in parameters)]
 
@@ -88,7 +88,7 @@ class Lanes:
         self._leaves = [nn.Parameter(view if id(weight) in low else weight.detach()) for weight, view in pairs]
         shared = {id(weight): leaf for weight, leaf in zip(parameters, self._leaves, strict=True)}
         self.all = []
-        for _ in range(hardware.numerics.lanes):
+        for _ in range(architecture.train.lanes):
             network = copy.deepcopy(placed, dict(shared))
             if hardware.numerics.compile:
                 network.compile()
@@ -163,7 +163,7 @@ class Lanes:
     def _slice(self, weights: Tensor, rounded: Tensor, *gradients: Tensor) -> Slice:
         leaf = nn.Parameter(weights)
         leaf.grad = gradients[0]
-        optimizer = make_optimizer([leaf], self._architecture.train, self._hardware.numerics.precision)
+        optimizer = make_optimizer([leaf], self._architecture.train, self._hardware.precision)
         return Slice(optimizer, leaf, rounded, gradients)
 
     @torch.no_grad()

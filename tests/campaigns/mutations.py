@@ -86,6 +86,7 @@ TRAINING: dict[str, list[tuple[str, str, Uses]]] = {
         ("1.7159 * torch", "1.716 * torch", _layers("ScaledTanh")),
         ("values.stride()) * (1 / (1 - self.p))", "values.stride())", _layers("Dropout")),
         ("round(self.p * 2**16) - 2**15", "round(self.p * 2**16) - 2**15 + 9", _layers("Dropout")),
+        ("gradient.sum(0)", "1.01 * gradient.sum(0)", lambda row: row.train.precision == "fp32"),
         (".div_(size**2)", ".div_(size**2 + 1)", MEANS),
         ("gradient / ctx.size**2", "gradient / (ctx.size**2 + 1)", MEANS),
         ("torch.arange(1, classes + 1)", "torch.arange(2, classes + 2)", _layers("CodeDistance")),
@@ -94,7 +95,7 @@ TRAINING: dict[str, list[tuple[str, str, Uses]]] = {
         ("groups=in_channels, bias", "groups=in_channels, padding_mode='reflect', bias", _layers("Separable3x3")),
     ],
     "fashion/networks/building.py": [
-        ("std=1 / math.sqrt(", "std=1.01 / math.sqrt(", lambda row: row.init == "fan_in_normal"),
+        ("(gain / fan_in)", "(1.01 * gain / fan_in)", lambda row: row.init != "torch"),
         (
             "shape[2]), bias=False)",
             "shape[2]), bias=True)",

@@ -157,7 +157,7 @@ def _check(params: Params, key: str, row: Row) -> None:
     if same and (row, [*row.layers], params.gpu) == (same, [*same.layers], BASE.gpu):
         return
     with torch.device("meta"), in_row(key):
-        check_training(build(row.layers, row.init), smallest_share(row.train.batch_size, params.gpu.lanes))
+        check_training(build(row.layers, row.init), smallest_share(row.train.batch_size, row.train.lanes))
 
 
 def _train(row: Row) -> None:
