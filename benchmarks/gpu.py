@@ -54,7 +54,7 @@ COMPILED, EXPERT = "graph, compiled", "expert's loop"
 ROWS = ("lenet5", "fcnn", "conv4_pool2_bn", "alexnet")
 SHOWN = ("eager", "graph", "graph, not deterministic", COMPILED, EXPERT)
 # The settings of all forms, apart from their own.
-COMMON: dict[str, Any] = {"precision": "bf16", "compile": False, "channels_last": True, "deterministic": True}
+COMMON: dict[str, Any] = {"compile": False, "channels_last": True, "deterministic": True}
 DEVICE = "cuda"
 # The steps of a measurement: those before it, those between two looks at the clock, and the most of them.
 WARMUP, BLOCK, MOST = 20, 20, 300
@@ -148,8 +148,8 @@ def run_all(todo: Iterator[Item], end: float, figures: dict[str, Any], output: P
 def measured(key: str, form: str, images: Images, _: float) -> float:
     """Milliseconds of a step of 128 images without augmentation, under Adam."""
     row = images.params.architecture(key)
-    recipe = row.train.model_copy(update={"batch_size": BATCH, "optimizer": "adam", "augment": NO_AUGMENT})
-    row = row.model_copy(update={"train": recipe})
+    recipe = {"batch_size": BATCH, "optimizer": "adam", "augment": NO_AUGMENT, "precision": "bf16"}
+    row = row.model_copy(update={"train": row.train.model_copy(update=recipe)})
     pictures, labels = (
         torch.tensor(array, device=DEVICE) for array in (images.training.images, images.training.labels)
     )
@@ -163,8 +163,8 @@ def measured(key: str, form: str, images: Images, _: float) -> float:
     with nullcontext() if graph else patch.object(lanes, "Replay", lambda function, _: function):
         run = started(row, 0, images.params, changes)
         run.lanes.start_epoch([(0, 0)] * row.train.lanes)
-        step = run.lanes.stepper(views(pictures, recipe.augment), labels, BATCH)
-        return milliseconds(lambda: step(recipe.learning_rate, next(batches)))
+        step = run.lanes.stepper(views(pictures, row.train.augment), labels, BATCH)
+        return milliseconds(lambda: step(row.train.learning_rate, next(batches)))
 
 
 def milliseconds(step: Callable[[], object]) -> float:
@@ -221,7 +221,7 @@ def started(row: Architecture, seed: int, params: Params, changes: dict[str, Any
     # The expert's loop sets it.
     torch.backends.cudnn.benchmark = False
     settings = COMMON | changes
-    precision = settings.pop("precision")
+    precision = settings.pop("precision", row.train.precision)
     return begin(initial(row, seed), row, seed, choose(DEVICE, params.gpu.model_copy(update=settings), precision))
 
 

@@ -67,13 +67,14 @@ def machine() -> str:
     if Path("/proc/cpuinfo").is_file():
         first, *_ = Path("/proc/cpuinfo").read_text().split("\n\n")
         has = dict(re.findall(r"^([^\t:]+)\t*: (.*)$", first, re.MULTILINE))
-        # Some hosts hide the model's name.
-        if "model name" in has:
-            processor = f"{has['model name']} (family {has['cpu family']}, model {has['model']})"
+        processor = has.get("model name", processor)
+        # Some hosts hide the model's name; these two tell.
+        if has.keys() >= {"cpu family", "model"}:
+            processor += f" (family {has['cpu family']}, model {has['model']})"
     gpu = Params.load().gpu
-    chosen = choose(gpu.device, gpu, "bf16")
-    kernels = f", {gpu.kernels} kernels" if chosen.device.type == "cpu" else ""
-    where = f"{processor}, {cores()} cores, {chosen.device} ({chosen.processor}){kernels}"
+    chosen = choose(gpu.device, gpu)
+    how = f"{gpu.kernels} kernels" if chosen.device.type == "cpu" else chosen.processor
+    where = f"{processor}, {cores()} cores, {chosen.device}, {how}"
     return f"{where}, torch {torch.__version__}, Python {platform.python_version()}"
 
 

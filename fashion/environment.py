@@ -1,4 +1,4 @@
-"""Environment variables of a process that trains or evaluates a network."""
+"""The processor's instructions, and the environment variables of a process that trains or evaluates a network."""
 
 import os
 import platform
@@ -41,7 +41,7 @@ MEMORY = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_TOP_P
 
 
 def native(precision: Precision) -> bool:
-    """Whether this CPU computes natively, and with portable kernels, in that precision; False if Linux cannot tell."""
+    """Whether this CPU has the instructions of that precision's portable kernels, as far as Linux lists them."""
     return precision in PORTABLE and PORTABLE[precision].flags <= _flags()
 
 

@@ -10,7 +10,7 @@ import typer
 
 from fashion.cli.advice import explained
 from fashion.cli.lifetime import end_when_asked
-from fashion.environment import prepare
+from fashion.environment import prepare, use
 from fashion.repository.locks import losses
 from fashion.settings.description import Description, unchanged
 from fashion.settings.params import gpu
@@ -116,6 +116,7 @@ def neighbours() -> None:
 
     Example: python -m stages neighbours
     """
+    use(gpu().kernels)
     from stages.neighbours import neighbours
 
     neighbours()

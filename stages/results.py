@@ -86,7 +86,6 @@ def _protocol(params: Params, found: dict[str, Scores], images: int) -> dict[str
     return {
         "splits": params.splits,
         "common": of_full(COMMON, images),
-        "older": sum("common_validation" not in scores for scores in found.values()),
         "seeds": params.seeds,
         "more_seeds": params.more_seeds,
         "trainings": len(found),

@@ -27,7 +27,7 @@ from tests.conftest import ROOT
 def test_the_plain_loop_trains_the_same_network(params: Params, key: str) -> None:
     """The plain loop's network has torch's own layers and gives the same outputs as the project's."""
     row, images = params.models[key], torch.rand(2, 1, 28, 28)
-    plain, ours = plain_network(row).eval(), build(row.layers).eval()
+    plain, ours = plain_network(row).eval(), build(row.layers, row.init).eval()
     assert {type(layer).__module__.split(".")[0] for layer in plain} == {"torch"}
     assert plain[0].__class__ in (nn.Conv2d, nn.Flatten, nn.BatchNorm2d)
     torch.testing.assert_close(plain(images), ours(images))
@@ -124,7 +124,7 @@ def test_busy_times_are_also_shown_relative_to_quiet_ones() -> None:
     """The second table has multiples of the engine's and of the quiet median; the page has each column's fastest."""
     quiet, busy = ({"plain loop": [10.0 * by], "engine": [2.0 * by]} for by in (1, 1.5))
     rows = {"lenet5": {"quiet": quiet, "busy": busy}, "cnn": {"quiet": quiet}}
-    figures = {"machine": "A box, 2 lanes", "versions": {}, "rounds": 1, "milliseconds": rows}
+    figures = {"machine": "A box, 2 cores", "versions": {}, "rounds": 1, "milliseconds": rows}
     text = training.table(figures)
     assert text.splitlines()[-6:-2] == [
         "|  | `lenet5` |",
@@ -138,7 +138,7 @@ def test_busy_times_are_also_shown_relative_to_quiet_ones() -> None:
         "| A box | `cnn` | 2 | 5.00 |  |  |  |  | **0.50** |  |",
         "| A box, busy | `lenet5` | 3 | 5.00 |  |  |  |  |  |  |",
         "",
-        "A box, 2 lanes: one measurement of each. Next to the busy process, steps take longer: "
+        "A box, 2 cores: one measurement of each. Next to the busy process, steps take longer: "
         "engine 1.5 to 1.5 times, plain loop 1.5 to 1.5 times.",
     ]
 

@@ -156,7 +156,13 @@ def test_the_five_changes_work_together(checkout: Workspace, tmp_path: Path) -> 
     with modify_yaml(workspace.folder / "params.yaml") as params:
         row = params["models"]["my_net"]
         row["layers"]["relu1"] = "Hardswish"
-        row["train"] = {"epochs": 10, "optimizer": "radam", "learning_rate": 0.01, "augment": {"darken": 0.5}}
+        row["train"] = {
+            "epochs": 10,
+            "precision": "fp32",
+            "optimizer": "radam",
+            "learning_rate": 0.01,
+            "augment": {"darken": 0.5},
+        }
     assert "evaluate@my_net-0" in workspace.stages("repro", "models/dvc.yaml:evaluate@my_net-0")
     assert workspace.json("metrics/evaluate/my_net-0.json")["test"]["accuracy"] > 0.5
     workspace.replace("params.yaml", "dataset: digits", "dataset: shapes")

@@ -58,8 +58,7 @@ def ranked(
             part = {"accuracy": value, "interval": [0.0, 1.0], "images": len(TRUTH)}
             sizes = {"split": "x", "parameters": 1, "training_flops": 1}
             found[f"{key}-{seed}"] = sizes | dict.fromkeys(("train", "validation", "test"), part)
-            if common:
-                found[f"{key}-{seed}"]["common_validation"] = part | {"accuracy": common[key]}
+            found[f"{key}-{seed}"]["common_validation"] = part | {"accuracy": (common or {}).get(key, value)}
     return {row["model"]: row for row in ranking(params, found)[0]}
 
 

@@ -114,6 +114,14 @@ def test_published_weights_are_drawn_as_published(params: Params) -> None:
     assert not torch.equal(convolution, different)
 
 
+def test_he_normal_weights_are_those_of_the_paper(params: Params) -> None:
+    """Weights of convolutions and dense layers are from N(0, sqrt(2/fan_in)), and biases are zero."""
+    network = build(params.models["alexnet"].layers, "he_normal", seed=3)
+    for name, fan_in in (("conv2", 96 * 5 * 5), ("dense1", 1024)):
+        assert network.get_parameter(f"{name}.weight").std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.02)
+        assert not network.get_parameter(f"{name}.bias").any()
+
+
 def test_lenet5_1998_is_the_papers(params: Params) -> None:
     """Its layers have the parameters of section II.B, C3 the connections of table I, and padding is background."""
     row = params.models["lenet5_1998"]
@@ -173,14 +181,21 @@ def test_a_convolution_of_the_whole_input_equals_torchs(arguments: dict[str, Any
 
 
 @pytest.mark.parametrize(
-    ("arguments", "shape"),
-    [({}, (16, 30)), ({"bias": False}, (1, 30)), ({}, (2, 16, 30)), ({"dtype": torch.float64}, (16, 30))],
+    ("arguments", "shape", "by_onednn"),
+    [
+        ({}, (16, 30), True),
+        ({"bias": False}, (1, 30), True),
+        ({}, (2, 16, 30), False),
+        ({"dtype": torch.float64}, (16, 30), False),
+    ],
 )
-def test_a_dense_layer_equals_torchs(arguments: dict[str, Any], shape: tuple[int, ...]) -> None:
-    """Values and gradients equal torch.nn's, whether or not oneDNN multiplies, and are its own under autocast."""
+def test_a_dense_layer_equals_torchs(arguments: dict[str, Any], shape: tuple[int, ...], by_onednn: bool) -> None:
+    """Values and gradients equal torch.nn's; in fp32 oneDNN multiplies matrices, and autocast uses torch's own."""
     values = torch.rand(shape, dtype=arguments.get("dtype"))
     plain, layer = nn.Linear(30, 7, **arguments), Linear(30, 7, **arguments)
-    assert_same(plain, layer, values)
+    with torch.profiler.profile() as profile:
+        assert_same(plain, layer, values)
+    assert ("mkldnn::_linear_pointwise" in {event.name for event in profile.events() or []}) == by_onednn
     with torch.autocast("cpu", torch.bfloat16):
         assert torch.equal(layer(values), plain(values))
 

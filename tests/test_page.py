@@ -100,7 +100,6 @@ def test_results_are_shown_next_to_published_ones() -> None:
         "splits": {"half": Split(train=30_000, validation=5_000, seed=0)},
         "seeds": [3],
         "common": 5_000,
-        "older": 0,
         "more_seeds": MoreSeeds(models=["cnn", "fcnn"], seeds=[4, 5]),
     }
     cnn = {"key": "cnn", "claim": 0.9166, "mean": row("", 0.9203, test_accuracy=0.9)["seeds"]["test"]}

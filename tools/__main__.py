@@ -125,7 +125,6 @@ def outcome(
 
     Example: python -m tools outcome
     """
-    use(gpu().kernels)
     from tools.outcome import outcome
 
     outcome(since)

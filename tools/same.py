@@ -18,7 +18,7 @@ from fashion.code.fingerprint import fingerprint, stages
 from fashion.code.identity import RECORD, Record, read_record
 from fashion.code.workers import CommandError, Run, workers
 from fashion.data.fetching import fetch
-from fashion.environment import native
+from fashion.environment import PORTABLE, native
 from fashion.errors import FashionError
 from fashion.files import write_text
 from fashion.repository.commands import attempt, check_clone, output, resolved
@@ -83,8 +83,6 @@ def same(base: str | None, keys: list[str], as_json: bool) -> None:
     names = {*codes, *identities} - {*record.same_as}
     new = [one.name for one in findings if one.name in names and one.result != "same"]
     say(_summary(commit, new) if findings else f"No stage's code has changed since {commit}.")
-    if findings and not native("bf16"):
-        say("Rows in bf16 were compared in fp32: this processor lacks AVX512-BF16.")
 
 
 def _summary(commit: str, new: Sequence[str]) -> str:
@@ -132,20 +130,20 @@ def _sides(folder: Path, commit: str) -> tuple[Side, Side]:
             shutil.copy(source, after.folder / source)
     shutil.copy(PATH, after.folder)
     for side in (before, after):
-        _set(side, side.folder, {})
+        _set(side, side.folder)
     return before, after
 
 
-def _set(side: Side, folder: Path, gpu: Mapping[str, str], short: bool = False) -> None:
-    """Write a side's settings to a folder: those of its params.yaml, but for Fashion-MNIST, and with those of `gpu`.
+def _set(side: Side, folder: Path, short: bool = False) -> None:
+    """Write a side's settings to a folder: those of its params.yaml, but for Fashion-MNIST.
 
-    short: with the short recipe and the small splits.
+    short: on the CPU, with the short recipe and the small splits.
     """
     content: Any = parsed((side.folder / PATH).read_text(encoding="utf-8"))
     try:
         content["data"]["dataset"] = "fashion_mnist"
-        content["gpu"] |= gpu
         if short:
+            content["gpu"]["device"] = "cpu"
             content["splits"] = {name: split | SPLIT for name, split in content["splits"].items()}
             for row in content["models"].values():
                 row["train"] = row.get("train", {}) | SHORT
@@ -194,7 +192,7 @@ def _compared(
         list(pool.map(lambda side: _prepare(side, digits, run), (before, after)))
         rows = [*params.models] if changed & {"train", "evaluate"} else [params.model]
         names = _names(after)
-        reasons = {key: _reason(key, names[key], keys or rows, before, after) for key in rows}
+        reasons = {key: _reason(params, key, names[key], keys or rows, before, after) for key in rows}
         compared = pool.map(
             lambda key: _row(key, names[key], before, after, run), [key for key in rows if not reasons[key]]
         )
@@ -223,7 +221,7 @@ def _prepare(side: Side, digits: Path, run: Run) -> None:
         shutil.copytree(side.folder / name, place / name)
     with suppress(FileNotFoundError):
         shutil.copy(side.folder / RECORD.name, place)
-    _set(side, place, {"device": "cpu"}, short=True)
+    _set(side, place, short=True)
     run(side.words, place, "check")
     run(side.words, place, "split")
 
@@ -245,7 +243,7 @@ def _names(side: Side) -> dict[str, str]:
     return {json.loads(file.read_text())["model"]: file.stem for file in files}
 
 
-def _reason(key: str, name: str, wanted: Sequence[str], before: Side, after: Side) -> Finding | None:
+def _reason(params: Params, key: str, name: str, wanted: Sequence[str], before: Side, after: Side) -> Finding | None:
     """Why a row, with a training of that name, is not compared; None if it is."""
     row, file = f"train@{key}", f"data/inputs/train/{name}.json"
     if key not in wanted:
@@ -254,6 +252,8 @@ def _reason(key: str, name: str, wanted: Sequence[str], before: Side, after: Sid
         return Finding(row, "new", f"there is no such row {before.words}")
     if (before.folder / file).read_text() != (after.folder / file).read_text():
         return Finding(row, "not compared", "its settings differ, so it trains again")
+    if params.models[key].train.precision == "bf16" and not native("bf16"):
+        return Finding(row, "not compared", f"it is in bf16, and this processor lacks {PORTABLE['bf16'].name}")
     return None
 
 

@@ -40,11 +40,9 @@ def trained_on(found: Mapping[str, Scores]) -> str:
 
 def _place(scores: Scores) -> str:
     """The device and how it computed, in words."""
-    if "hardware" not in scores:
-        return "a device that is not recorded"
     used = scores["hardware"]
     kernels = f", {used['kernels']} kernels" if used["device"] == "cpu" else ""
-    return f"{used['device']} ({used['processor']}), {used['precision']}{kernels}, torch {scores.get('torch')}"
+    return f"{used['device']} ({used['processor']}), {used['precision']}{kernels}, torch {scores['torch']}"
 
 
 def sentence(left_out: list[str]) -> str:

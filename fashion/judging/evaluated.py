@@ -1,7 +1,7 @@
 """The files that the stage evaluate writes about a training, as types, and their readers."""
 
 from pathlib import Path
-from typing import Annotated, Any, NotRequired
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -83,7 +83,7 @@ class LayerRow(TypedDict):
 class Scores(TypedDict):
     """The scores of a training.
 
-    training: the identity of its description. hardware, torch, common_validation: missing where they were not recorded.
+    training: the identity of its description. common_validation: the validation images that all splits have in common.
     """
 
     model: str
@@ -92,15 +92,15 @@ class Scores(TypedDict):
     epoch: int
     seed: int
     training: str
-    hardware: NotRequired[HardwareRecord]
-    torch: NotRequired[str]
+    hardware: HardwareRecord
+    torch: str
     parameters: Count
     total_parameters: Count
     flops: Count
     training_flops: Count
     train: PartScores
     validation: PartScores
-    common_validation: NotRequired[PartScores]
+    common_validation: PartScores
     test: PartScores
     mirrored_test: PartScores
     calibration_error: Fraction
@@ -117,11 +117,6 @@ def accuracies(scores: Scores) -> dict[str, float]:
         "validation_accuracy": scores["validation"]["accuracy"],
         "test_accuracy": scores["test"]["accuracy"],
     }
-
-
-def common_accuracy(scores: Scores) -> float:
-    """The accuracy by which networks are ranked: on the validation images that all splits have in common."""
-    return scores.get("common_validation", scores["validation"])["accuracy"]
 
 
 def scores_file(name: str) -> Path:

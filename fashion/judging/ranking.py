@@ -11,7 +11,7 @@ from fashion.data.reading import Labels
 from fashion.errors import FashionError
 from fashion.judging.comparing import LEVEL, above, holm, mcnemar, mean_interval
 from fashion.judging.doubtful import doubtful, judges
-from fashion.judging.evaluated import Scores, accuracies, common_accuracy, read_all_predictions
+from fashion.judging.evaluated import Scores, accuracies, read_all_predictions
 from fashion.judging.neighbours import read_near
 from fashion.settings.params import Params
 
@@ -54,7 +54,7 @@ def row(params: Params, key: str, found: Mapping[str, Scores]) -> dict[str, Any]
         "parameters": scores["parameters"],
         "training_flops": scores["training_flops"],
         **accuracies(scores),
-        "common_accuracy": common_accuracy(scores),
+        "common_accuracy": scores["common_validation"]["accuracy"],
         "test_interval": scores["test"]["interval"],
         "test_images": scores["test"]["images"],
         "published": claims,

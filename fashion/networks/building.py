@@ -187,7 +187,8 @@ def _chain(where: str, layers: Layers, x: Tensor, left: Iterator[int]) -> tuple[
 
 def _validated(where: str, kind: str, arguments: dict[str, Any]) -> BaseModel:
     """A layer's arguments, in the types that its class documents; FashionError for the first that has another."""
-    model = _arguments(kind)
+    made, inferred = LAYERS[kind]
+    model = _arguments(made, inferred)
     try:
         # As JSON, in which a list may stand for a tuple, and all else must have its exact type.
         return model.model_validate_json(json.dumps(arguments))
@@ -210,11 +211,10 @@ def _validated(where: str, kind: str, arguments: dict[str, Any]) -> BaseModel:
 
 
 @cache
-def _arguments(kind: str) -> type[BaseModel]:
+def _arguments(made: type[nn.Module], inferred: str | None) -> type[BaseModel]:
     """The arguments that settings may give a layer, as types: those of its constructor without the inferred one."""
-    if kind == "Residual":
+    if made is Residual:
         return Blocks
-    made, inferred = LAYERS[kind]
     types = get_type_hints(made.__init__, include_extras=True)
     fields: dict[str, Any] = {
         name: (types[name], ... if parameter.default is Parameter.empty else parameter.default)
@@ -222,7 +222,7 @@ def _arguments(kind: str) -> type[BaseModel]:
         # Activations without arguments have the *args and **kwargs of torch.nn.Module.
         if name not in {inferred, *NOT_SETTABLE, "args", "kwargs"}
     }
-    return create_model(kind, __config__=STRICT, **fields)
+    return create_model(made.__name__, __config__=STRICT, **fields)
 
 
 def _layer(where: str, kind: str, given: BaseModel, x: Tensor) -> nn.Module:

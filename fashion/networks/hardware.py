@@ -59,28 +59,27 @@ def choose(device: str, numerics: Numerics, precision: Precision = "fp32") -> Ha
         raise FashionError(f"train.precision fp16 needs a CUDA device, not {chosen.type}: set it to fp32 or bf16.")
     if chosen.type == "cpu":
         return _cpu(numerics, precision)
-    gpu = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else _newest("fp32")
+    processor = torch.cuda.get_device_name(chosen) if chosen.type == "cuda" else _newest("fp32")
     lacks = precision == "bf16" and not (chosen.type == "cuda" and torch.cuda.get_device_capability(chosen) >= (8, 0))
     used: Precision = "fp32" if lacks else precision
     words = "fp32 in place of bf16, which is not native here" if lacks else precision
-    return Hardware(chosen, gpu, used, numerics, f"{chosen} ({gpu}), {words}")
+    return Hardware(chosen, processor, used, numerics, f"{chosen} ({processor}), {words}")
 
 
 def _cpu(numerics: Numerics, precision: Precision) -> Hardware:
     """A CPU, and how to compute on it in fp32 or bf16."""
-    needed = PORTABLE[precision].name
+    needed, newest = PORTABLE[precision].name, _newest(precision)
     if not native(precision):
         words = "fp32" if precision == "fp32" else f"fp32 in place of {precision}"
-        why = f"cpu, {words}, fastest kernels: without {needed}, so bytes differ from those of processors with it"
-        fastest = numerics.model_copy(update={"kernels": "fastest"})
-        return Hardware(torch.device("cpu"), _newest("fp32"), "fp32", fastest, why)
-    newest = _newest(precision)
-    if numerics.kernels == "fastest":
-        why = f"cpu, {precision}, fastest kernels ({newest})"
-        return Hardware(torch.device("cpu"), newest, precision, numerics, why)
-    faster = f"; gpu.kernels: fastest also uses {newest}, which changes the bytes" if newest != needed else ""
-    why = f"cpu, {precision}, portable kernels ({needed}{faster})"
-    return Hardware(torch.device("cpu"), needed, precision, numerics, why)
+        words += f", fastest kernels: without {needed}, so bytes differ from those of processors with it"
+        precision, newest = "fp32", _newest("fp32")
+        numerics = numerics.model_copy(update={"kernels": "fastest"})
+    elif numerics.kernels == "fastest":
+        words = f"{precision}, fastest kernels ({newest})"
+    else:
+        faster = f"; gpu.kernels: fastest also uses {newest}, which changes the bytes" if newest != needed else ""
+        words, newest = f"{precision}, portable kernels ({needed}{faster})", needed
+    return Hardware(torch.device("cpu"), newest, precision, numerics, f"cpu, {words}")
 
 
 def configure(hardware: Hardware) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 # The dimensions of feature maps: image, channel, row, column.
@@ -23,14 +24,19 @@ Share = Annotated[float, Field(ge=0, le=0.99)]
 
 
 def linear(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """(n, in_features) -> (n, out_features), as torch.nn.functional.linear; in fp32 on CPUs by oneDNN.
+    """(n, in_features) -> (n, out_features), as torch.nn.functional.linear, but in fp32 on CPUs by oneDNN.
 
-    torch would use MKL, whose form for all processors takes twice as long as its best one; oneDNN's is as fast as that.
+    torch would use MKL, whose portable form takes twice as long as its fastest; oneDNN takes no longer than that one.
     """
-    plain = features.device.type == "cpu" and features.dtype == weight.dtype == torch.float32
-    # Autocast has types of its own, and an exported or compiled network needs torch's own operation.
-    other = torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling() or features.dim() != weight.dim()
-    if other or not (plain and torch.backends.mkldnn.is_available()):
+    if not (
+        features.device.type == "cpu"
+        and features.dtype == weight.dtype == torch.float32
+        and features.dim() == weight.dim()
+        and torch.backends.mkldnn.is_available()
+        # Autocast chooses types itself. A compiled or exported network needs torch's own operation.
+        and not torch.is_autocast_enabled("cpu")
+        and not torch.compiler.is_compiling()
+    ):
         return functional.linear(features, weight, bias)
     output: Tensor = _Linear.apply(features, weight, bias)
     return output
@@ -43,6 +49,7 @@ class _Linear(torch.autograd.Function):
         return _product(features, weight, bias)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor | None]:
         features, weight = ctx.saved_tensors
         of_features, _, of_bias = ctx.needs_input_grad
