@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from fashion import environment as settings
-from fashion.environment import MEMORY, PORTABLE, Kernels, Precision
+from fashion.environment import MEMORY, PORTABLE, Kernels, Precision, native, variables
 from fashion.errors import FashionError
 from fashion.repository.commands import environment, output
 from fashion.repository.locks import losses
@@ -30,13 +29,13 @@ print(json.dumps([sys.argv[1:], {name: value for name, value in os.environ.items
 """
 
 
-def prepared(kernels: str, precision: str = "fp32", **variables: str) -> tuple[list[str], dict[str, str]]:
+def prepared(kernels: str, precision: str = "fp32", **own: str) -> tuple[list[str], dict[str, str]]:
     """The arguments and the environment variables of a process after `prepare`."""
     names = ("ATEN_", "MALLOC_", "ONEDNN_", "MKL_")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(names)}
     done = subprocess.run(
         [sys.executable, "-c", CODE, kernels, precision, "a b"],
-        env=clean | variables,
+        env=clean | own,
         cwd=ROOT,
         check=True,
         capture_output=True,
@@ -51,12 +50,12 @@ def prepared(kernels: str, precision: str = "fp32", **variables: str) -> tuple[l
 @pytest.mark.parametrize("kernels", ["portable", "fastest"])
 def test_memory_and_kernels_are_set(kernels: Kernels, precision: Precision) -> None:
     """On glibc the process restarts with the same arguments and memory kept; kernels are set on every system."""
-    expected = (MEMORY if GLIBC else {}) | settings.variables(kernels, precision)
+    expected = (MEMORY if GLIBC else {}) | variables(kernels, precision)
     assert prepared(kernels, precision) == ([kernels, precision, "a b"], expected)
 
 
 @pytest.mark.parametrize(
-    ("flags", "native"),
+    ("flags", "precisions"),
     [
         (set(), []),
         ({"avx2"}, []),
@@ -65,14 +64,14 @@ def test_memory_and_kernels_are_set(kernels: Kernels, precision: Precision) -> N
     ],
 )
 def test_kernels_are_limited_where_they_are_native(
-    monkeypatch: pytest.MonkeyPatch, flags: set[str], native: list[str]
+    monkeypatch: pytest.MonkeyPatch, flags: set[str], precisions: list[str]
 ) -> None:
     """Portable kernels are those of a precision where the processor has all that it needs; else nothing is limited."""
-    monkeypatch.setattr(settings, "_flags", lambda: flags)
+    monkeypatch.setattr("fashion.environment._flags", lambda: flags)
     for precision, instructions in PORTABLE.items():
-        limits = instructions.variables if precision in native else {}
-        assert settings.variables("portable", precision) == limits
-        assert settings.variables("fastest", precision) == {}
+        limits = instructions.variables if precision in precisions else {}
+        assert variables("portable", precision) == limits
+        assert variables("fastest", precision) == {}
 
 
 def test_memory_settings_of_the_user_are_kept() -> None:
@@ -81,11 +80,11 @@ def test_memory_settings_of_the_user_are_kept() -> None:
     assert prepared("fastest", **own) == (["fastest", "fp32", "a b"], own)
 
 
-@pytest.mark.skipif(not settings.native("fp32"), reason="needs a processor with AVX2")
+@pytest.mark.skipif(not native("fp32"), reason="needs a processor with AVX2")
 def test_kernels_of_the_user_are_replaced() -> None:
     """`portable` sets the portable kernels, whatever the caller's environment contains."""
-    _, variables = prepared("portable", ONEDNN_MAX_CPU_ISA="DEFAULT")
-    assert variables["ONEDNN_MAX_CPU_ISA"] == "AVX2"
+    _, found = prepared("portable", ONEDNN_MAX_CPU_ISA="DEFAULT")
+    assert found["ONEDNN_MAX_CPU_ISA"] == "AVX2"
 
 
 def test_dvc_finds_this_python(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 
-from fashion import environment
 from fashion.cli.advice import explained
 from fashion.environment import Precision
 from fashion.errors import FashionError
@@ -31,7 +30,7 @@ def chosen(device: str = "cpu", precision: Precision = "fp32", **changes: Any) -
 
 def has(monkeypatch: pytest.MonkeyPatch, *features: str) -> None:
     """Let this processor have only these features, by Linux's names and by torch's."""
-    monkeypatch.setattr(environment, "_flags", lambda: {*features})
+    monkeypatch.setattr("fashion.environment._flags", lambda: {*features})
     torchs = {feature.replace("avx512f", "avx512_f"): True for feature in features}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"architecture": "x86_64", **torchs})
 
@@ -127,23 +126,33 @@ def test_unexpected_errors_are_raised_unchanged() -> None:
 PC, SERVER = ("avx2", "fma"), ("avx2", "fma", "avx512f", "avx512_bf16", "amx_bf16")
 
 
+WITHOUT = "fastest kernels: without"
+
+
 @pytest.mark.parametrize(
-    ("features", "kernels", "precision", "processor", "expected"),
+    ("features", "kernels", "precision", "used", "words"),
     [
-        (PC, "portable", "fp32", "AVX2", "cpu, fp32, portable kernels (AVX2)"),
+        (PC, "portable", "fp32", ("AVX2", "fp32", "portable"), "fp32, portable kernels (AVX2)"),
         (
             SERVER,
             "portable",
             "fp32",
-            "AVX2",
-            "cpu, fp32, portable kernels (AVX2; gpu.kernels: fastest also",
+            ("AVX2", "fp32", "portable"),
+            "fp32, portable kernels (AVX2; gpu.kernels: fastest",
         ),
-        (SERVER, "fastest", "fp32", "AVX512", "cpu, fp32, fastest kernels (AVX512)"),
-        (SERVER, "portable", "bf16", "AVX512-BF16", "cpu, bf16, portable kernels (AVX512-BF16; gpu.kernels: fastest"),
-        (SERVER[:4], "portable", "bf16", "AVX512-BF16", "cpu, bf16, portable kernels (AVX512-BF16)"),
-        (SERVER, "fastest", "bf16", "AMX", "cpu, bf16, fastest kernels (AMX)"),
-        (PC, "portable", "bf16", "AVX2", "cpu, fp32 in place of bf16, fastest kernels: without AVX512-BF16, so bytes"),
-        ((), "portable", "fp32", "x86_64", "cpu, fp32, fastest kernels: without AVX2, so bytes differ from those of"),
+        (SERVER, "fastest", "fp32", ("AVX512", "fp32", "fastest"), "fp32, fastest kernels (AVX512)"),
+        (SERVER[:4], "portable", "bf16", ("AVX512-BF16", "bf16", "portable"), "bf16, portable kernels (AVX512-BF16)"),
+        (SERVER, "portable", "bf16", ("AVX512-BF16", "bf16", "portable"), "bf16, portable kernels (AVX512-BF16; gpu."),
+        (SERVER, "fastest", "bf16", ("AMX", "bf16", "fastest"), "bf16, fastest kernels (AMX)"),
+        (
+            PC,
+            "portable",
+            "bf16",
+            ("AVX2", "fp32", "fastest"),
+            f"fp32 in place of bf16, {WITHOUT} AVX512-BF16",
+        ),
+        (PC, "fastest", "bf16", ("AVX2", "fp32", "fastest"), f"fp32 in place of bf16, {WITHOUT} AVX512-BF16"),
+        ((), "portable", "fp32", ("x86_64", "fp32", "fastest"), f"fp32, {WITHOUT} AVX2, so bytes differ"),
     ],
 )
 def test_a_cpu_computes_natively_and_says_how(
@@ -151,8 +160,8 @@ def test_a_cpu_computes_natively_and_says_how(
     features: tuple[str, ...],
     kernels: str,
     precision: Precision,
-    processor: str,
-    expected: str,
+    used: tuple[str, str, str],
+    words: str,
 ) -> None:
     """A CPU computes as set if it has what that needs, otherwise in fp32 with its fastest kernels, and says so.
 
@@ -160,10 +169,9 @@ def test_a_cpu_computes_natively_and_says_how(
     """
     has(monkeypatch, *features)
     hardware = chosen(precision=precision, kernels=kernels)
-    assert hardware.why.startswith(expected)
-    lacks = "fastest kernels: without" in expected
-    used = {"precision": "fp32" if lacks else precision, "kernels": "fastest" if lacks else kernels}
-    assert hardware.record() == PLAIN.model_dump() | {"device": "cpu", "processor": processor} | used
+    assert hardware.why.startswith(f"cpu, {words}")
+    found = dict(zip(("processor", "precision", "kernels"), used, strict=True))
+    assert hardware.record() == PLAIN.model_dump() | {"device": "cpu"} | found
 
 
 @pytest.mark.filterwarnings("ignore")  # torch's compiler warns

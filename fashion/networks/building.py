@@ -188,7 +188,7 @@ def _chain(where: str, layers: Layers, x: Tensor, left: Iterator[int]) -> tuple[
 def _validated(where: str, kind: str, arguments: dict[str, Any]) -> BaseModel:
     """A layer's arguments, in the types that its class documents; FashionError for the first that has another."""
     made, inferred = LAYERS[kind]
-    model = _arguments(made, inferred)
+    model = _arguments(made, inferred)  # type: ignore[arg-type] # a class is hashable
     try:
         # As JSON, in which a list may stand for a tuple, and all else must have its exact type.
         return model.model_validate_json(json.dumps(arguments))
