@@ -33,7 +33,7 @@ def trained_on(found: Mapping[str, Scores]) -> str:
         places[_place(scores)].append(scores["model"])
     (most, models), *others = sorted(places.items(), key=lambda place: -len(place[1]))
     if not others:
-        return f"All {len(models)} trainings ran on {most}."
+        return f"{f'All {len(models)} trainings' if len(models) > 1 else 'The one training'} ran on {most}."
     rest = "; ".join(f"{len(other)} on {place}: {', '.join(dict.fromkeys(other))}" for place, other in others)
     return f"The trainings did not all run alike, so rows differ by that, too: {len(models)} ran on {most}; {rest}."
 
