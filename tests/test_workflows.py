@@ -97,7 +97,7 @@ def test_a_release_of_other_weights_is_refused(clone: Workspace) -> None:
     """If this machine's weights are not those of the committed lock, the job ends before it makes files to publish."""
     committed = weights_sum(clone.text("models/dvc.lock"), "lenet5-0")
     assert committed
-    clone.replace("models/dvc.lock", committed, "0" * 32)
+    clone.replace("models/dvc.lock", committed, "a" * 32)
     clone.commit("weights of another machine")
     play(clone, "dvc repro")
     refused = play(clone, step("release/release", "if ! git diff"), fails=True)
