@@ -83,15 +83,15 @@ def test_a_forced_training_gives_the_same_bytes(workspace: Workspace) -> None:
 def alexnet(finished: Workspace, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, list[str]]:
     """A copy after an experiment with AlexNet, and the stages that it ran."""
     workspace = finished.copy(tmp_path_factory.mktemp("alexnet") / "project")
-    settings = ("-S", "model=alexnet", "-S", "models.alexnet.train.epochs=2")
-    return workspace, workspace.stages("exp", "run", *settings)
+    settings = ("model=alexnet", "models.alexnet.train.epochs=2", "models.alexnet.train.learning_rate=0.005")
+    return workspace, workspace.stages("exp", "run", *(word for setting in settings for word in ("-S", setting)))
 
 
 def test_an_experiment_trains_only_the_other_model(alexnet: tuple[Workspace, list[str]]) -> None:
     """`exp run -S model=alexnet` trains, evaluates and reports AlexNet, and changes one line for each setting."""
     workspace, ran = alexnet
     assert ran == ["check", "evaluate@alexnet-0", "report", "train@alexnet-0"]
-    assert workspace.run("git", "diff", "--numstat", "params.yaml").split() == ["2", "2", "params.yaml"]
+    assert workspace.run("git", "diff", "--numstat", "params.yaml").split() == ["3", "3", "params.yaml"]
 
 
 def test_metrics_diff_compares_two_models(alexnet: tuple[Workspace, list[str]]) -> None:
