@@ -116,7 +116,8 @@ def neighbours() -> None:
 
     Example: python -m stages neighbours
     """
-    use(gpu().kernels)
+    # Whatever gpu.kernels says: rounded distances choose the images whose exact distances are compared.
+    use("portable")
     from stages.neighbours import neighbours
 
     neighbours()

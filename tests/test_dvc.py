@@ -116,7 +116,7 @@ def test_exp_show_lists_the_workspace_and_its_commit(alexnet: tuple[Workspace, l
 
 def test_a_missing_setting_is_refused(workspace: Workspace) -> None:
     """`-S` without `+` fails for a key that the row does not have, and no stage runs."""
-    assert workspace.stages("exp", "run", "-S", "models.alexnet.train.batch_size=256", fails=True) == []
+    assert workspace.stages("exp", "run", "-S", "models.convnet.train.batch_size=256", fails=True) == []
 
 
 def test_a_queue_trains_each_model(workspace: Workspace) -> None:
