@@ -26,7 +26,7 @@ Share = Annotated[float, Field(ge=0, le=0.99)]
 def linear(features: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """(n, in_features) -> (n, out_features), as torch.nn.functional.linear, but in fp32 on CPUs by oneDNN.
 
-    torch would use MKL, whose portable form takes twice as long as its fastest; oneDNN takes no longer than that one.
+    torch would use MKL, whose portable form takes twice as long as its fastest; oneDNN takes about as long as that one.
     """
     if not (
         features.device.type == "cpu"

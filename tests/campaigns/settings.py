@@ -131,7 +131,7 @@ def judged(path: Path, rng: random.Random) -> str:
     try:
         params = Params.load(path)
         for key, row in params.models.items():
-            _check(params, key, row)
+            _check(key, row)
         names = [*params.models]
         # All are alike, and each takes a millisecond.
         message = "" if params.describe(rng.choice(names)).text else "empty"
@@ -151,10 +151,10 @@ def judged(path: Path, rng: random.Random) -> str:
     return "reported" if message.isprintable() and len(message) < LONGEST_MESSAGE else "not one sentence"
 
 
-def _check(params: Params, key: str, row: Row) -> None:
+def _check(key: str, row: Row) -> None:
     """What the stage check does, if the row differs from the committed one."""
     same = BASE.models.get(key)
-    if same and (row, [*row.layers], params.gpu) == (same, [*same.layers], BASE.gpu):
+    if same and (row, [*row.layers]) == (same, [*same.layers]):
         return
     with torch.device("meta"), in_row(key):
         check_training(build(row.layers, row.init), smallest_share(row.train.batch_size, row.train.lanes))
