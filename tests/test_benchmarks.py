@@ -1,6 +1,8 @@
 """The benchmarks: all contestants do the same work, and their times become tables."""
 
 import json
+import platform
+import shutil
 import subprocess
 import sys
 from functools import partial
@@ -14,7 +16,7 @@ from torch import nn
 
 from benchmarks import accuracy, gpu, pipeline, training
 from benchmarks.contestants import WARMUP, Clock, plain_network
-from benchmarks.processes import alone
+from benchmarks.processes import alone, machine
 from fashion.data.fetching import fetch
 from fashion.data.reading import Part, read_part
 from fashion.errors import FashionError
@@ -69,6 +71,17 @@ def test_a_failed_measurement_is_reported() -> None:
     """One sentence names the measurement that failed, with the reason."""
     with pytest.raises(FashionError, match=r"^python -m benchmarks\.nothing engine failed: .*No module named"):
         alone("benchmarks.nothing", "engine", environment={})
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or not shutil.which("lscpu"), reason="needs lscpu on x86-64 to compare with"
+)
+def test_the_processor_is_named() -> None:
+    """Figures name the processor's model, and its family, which tells processors of one name apart."""
+    printed = subprocess.run(["lscpu"], env={"LC_ALL": "C"}, check=True, capture_output=True, text=True).stdout
+    told = dict(line.split(":", 1) for line in printed.splitlines() if ":" in line)
+    name, family, model = (told[key].strip() for key in ("Model name", "CPU family", "Model"))
+    assert machine().startswith(f"{name} (family {family}, model {model}), ")
 
 
 def test_a_race_ends_when_the_target_is_reached() -> None:

@@ -39,6 +39,8 @@ EDITS = [
 ]
 TRAININGS = ("lenet5-0", "lenet5-1", "lenet5_1998-0", "lenet5_1998-1")
 CONSTANT = (LAYERS, "1.7159", "1.716")
+# That of lenet5.
+RATE = "      learning_rate: 0.1\n"
 
 
 @pytest.fixture(scope="module")
@@ -210,6 +212,23 @@ def test_only_rows_that_compute_something_else_are_new(workspace: Workspace) -> 
     assert found(workspace)["train@lenet5_1998"] == "differs"
     assert found(workspace, "other")["train@lenet5_1998"] == "same"
     assert identities(workspace) == other
+
+
+@pytest.mark.dvc
+def test_a_row_that_this_processor_cannot_compute_is_not_compared(workspace: Workspace) -> None:
+    """Without AVX512-BF16 a row in bf16 is left out, which says why, and its code is new; rows in fp32 are compared."""
+    workspace.replace("params.yaml", f"precision: fp32\n{RATE}", f"precision: bf16\n{RATE}")
+    workspace.commit("lenet5 in bf16")
+    workspace.replace(*EDITS[2])
+    lacking = "from tools import same; same.native = 'fp32'.__eq__; same.same('HEAD', [], False)"
+    output = workspace.run("env", f"FASHION_MNIST_MIRROR={REAL}", sys.executable, "-c", lacking)
+    assert re.search(
+        r"^lenet5 +not compared +it is in bf16, and this processor lacks AVX512-BF16$", output, re.MULTILINE
+    )
+    assert re.search(r"^lenet5_1998 +same$", output, re.MULTILINE)
+    after = identities(workspace)
+    assert after["lenet5"] == codes(workspace)["train"]
+    assert after["lenet5_1998"] == "before-lenet5_1998"
 
 
 def read(workspace: Workspace) -> Record:
