@@ -35,7 +35,7 @@ def evaluate(name: str) -> None:
     what |= {"hardware": header["hardware"], "torch": header["torch"]}
     overall = {part: scores.overall(*judged) for part, judged in parts.items()}
     details = scores.details(truth, test, header["classes"], MISTAKES)
-    layers = {"layers": [layer._asdict() for layer in summarise(row.layers)]}
+    layers = {"layers": [layer._asdict() for layer in summarise(network)]}
     write_json(Path(f"metrics/evaluate/{name}.json"), what | size | overall | details | layers)
     predicted = pd.DataFrame({"truth": truth, "prediction": test.argmax(1)})
     write_csv(Path(f"metrics/predictions/{name}.csv"), predicted)

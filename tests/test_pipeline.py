@@ -133,6 +133,28 @@ def test_help_loads_no_large_packages() -> None:
     assert not {"torch", "pandas", "matplotlib"} & set(python(code).split())
 
 
+STARTS = """
+import sys
+from fashion.networks.building import build, check_training, plan, summarise
+from fashion.networks.costs import flops
+from fashion.networks.hardware import choose, configure
+from fashion.settings.params import Params
+from stages import check, evaluate
+params = Params.load()
+for row in params.models.values():
+    check_training(plan(row.layers), 2)
+    network = build(row.layers)
+    flops(network), summarise(network)
+configure(choose("cpu", params.gpu))
+print({"torch._dynamo", "sympy", "scipy", "sklearn"} & {*sys.modules})
+"""
+
+
+def test_stages_load_what_they_use() -> None:
+    """Neither checking a row nor evaluating a network loads torch's compiler or a library of statistics."""
+    assert python(STARTS) == "set()\n"
+
+
 @pytest.mark.parametrize("app", [benchmarks, stages, tools], ids=["benchmarks", "stages", "tools"])
 def test_every_command_shows_an_example(app: Any) -> None:
     """A command's help is one sentence, followed by a command line to copy."""

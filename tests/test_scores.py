@@ -4,6 +4,11 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.special import softmax
+from scipy.stats import binomtest
+from sklearn.metrics import log_loss, precision_recall_fscore_support
 
 from fashion.judging import scores
 
@@ -53,3 +58,20 @@ def test_worst_mistakes_come_most_confident_first() -> None:
     assert [row["index"] for row in found["mistakes"]] == [2, 4]
     assert [row["f1"] for row in found["classes"]] == pytest.approx([0.8, 0.4, 0.0])
     assert found["calibration_error"] == pytest.approx(0.5)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 60), st.integers(2, 10), st.floats(0.1, 300))
+def test_scores_equal_those_of_scikit_learn_and_scipy(seed: int, images: int, classes: int, scale: float) -> None:
+    """Loss, F1, precision, recall and interval are those of the libraries, for any predictions, also certain ones."""
+    random = np.random.default_rng(seed)
+    truth, values = random.integers(classes, size=images), random.normal(scale=scale, size=(images, classes))
+    probabilities = softmax(values, 1)
+    predictions, names = probabilities.argmax(1), [*range(classes)]
+    found = scores.overall(truth, probabilities)
+    assert found["loss"] == pytest.approx(log_loss(truth, probabilities, labels=names), rel=1e-12)
+    expected = precision_recall_fscore_support(truth, predictions, labels=names, zero_division=0)
+    rows = scores.per_class(truth, predictions, [*map(str, names)])
+    assert [[*row.values()][1:] for row in rows] == [[*map(float, row)] for row in zip(*expected, strict=True)]
+    assert found["macro_f1"] == pytest.approx(expected[2].mean())
+    interval = binomtest(found["correct"], images).proportion_ci(method="wilson")
+    assert found["interval"] == pytest.approx([interval.low, interval.high], rel=1e-12, abs=1e-15)

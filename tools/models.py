@@ -3,11 +3,10 @@
 import json
 from typing import Any
 
-import torch
 import typer
 
 from fashion.cli.advice import in_row
-from fashion.networks.building import build, count, summarise
+from fashion.networks.building import count, plan, summarise
 from fashion.settings.params import Params
 from fashion.showing.tables import show
 
@@ -27,8 +26,8 @@ def models(key: str | None, as_json: bool) -> None:
 def _architectures(params: Params) -> list[dict[str, Any]]:
     rows = []
     for key, row in params.models.items():
-        with torch.device("meta"), in_row(key):
-            parameters, total = count(build(row.layers))
+        with in_row(key):
+            parameters, total = count(plan(row.layers))
         claim = params.published.get(key) if params.claims(key) else None
         published = claim.model_dump(exclude_none=True) if claim else {}
         sizes = {"key": key, "parameters": parameters, "total_parameters": total}
@@ -39,7 +38,7 @@ def _architectures(params: Params) -> list[dict[str, Any]]:
 def _layers(params: Params, key: str) -> list[dict[str, Any]]:
     row = params.architecture(key)
     with in_row(key):
-        layers = summarise(row.layers)
+        layers = summarise(plan(row.layers))
     return [
         {
             "layer": layer.name,

@@ -12,6 +12,7 @@ from typing import Annotated, Any, NamedTuple, get_type_hints
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from fashion.data.datasets import CLASS_COUNT, SIDE
 from fashion.errors import FashionError, did_you_mean
@@ -69,9 +70,9 @@ INITS: dict[Init, tuple[tuple[type[nn.Conv2d | nn.Linear], ...], float]] = {
     "fan_in_normal": ((nn.Linear,), 1),
     "he_normal": ((nn.Conv2d, nn.Linear), 2),
 }
-# Arguments that are not settings: `gpu` decides the device and the type, and a layer that works in place would
-# overwrite the input that a residual block adds.
-NOT_SETTABLE = {"device", "dtype", "inplace"}
+# Arguments that are not settings: `gpu` decides the device and the type, a layer that works in place would overwrite
+# the input that a residual block adds, and the first dimension is always that of the images.
+NOT_SETTABLE = {"device", "dtype", "inplace", "start_dim"}
 # A network of more values, or a layer with more for one image, takes over 4 GB in fp32.
 MOST_VALUES = 10**9
 # Layers, those of residual blocks counted as often as they are repeated.
@@ -97,22 +98,27 @@ class LayerSummary(NamedTuple):
     parameters: int
 
 
-def build(layers: Layers, init: Init = "torch", seed: int = 0) -> nn.Sequential:
-    """Build a network for images (n, 1, 28, 28) that gives logits (n, 10); its weights are drawn from the seed.
+def plan(layers: Layers) -> nn.Sequential:
+    """The network for images (n, 1, 28, 28) that gives logits (n, 10), on the meta device: its weights take no memory.
 
-    init: a key of INITS. Raises FashionError, naming the layer, if one is unknown or does not fit its input.
+    Raises FashionError, naming the layer, if one is unknown or does not fit its input.
     """
-    # First without memory, since settings may state any size.
     with torch.device("meta"):
-        stated, _ = _whole(layers)
-    if (values := sum(tensor.numel() for tensor in (*stated.parameters(), *stated.buffers()))) > MOST_VALUES:
-        raise FashionError(f"layers: the network has {values:,} weights and buffers: at most {MOST_VALUES:,} fit.")
-    torch.manual_seed(seed)
-    network, x = _whole(layers)
+        network, x = _whole(layers)
+    _check_size("layers", "the network", network)
     if x.shape[1:] != (CLASS_COUNT,):
         raise FashionError(
             f"layers.{[*layers][-1]} has output shape {tuple(x.shape[1:])}; the last must give {CLASS_COUNT} values."
         )
+    return network
+
+
+def build(layers: Layers, init: Init = "torch", seed: int = 0) -> nn.Sequential:
+    """The same network on the CPU; its weights are drawn from the seed. init: a key of INITS."""
+    # First without memory, since settings may state any size.
+    plan(layers)
+    torch.manual_seed(seed)
+    network, _ = _whole(layers)
     kinds, gain = INITS[init]
     for module in network.modules():
         if isinstance(module, kinds):
@@ -123,15 +129,13 @@ def build(layers: Layers, init: Init = "torch", seed: int = 0) -> nn.Sequential:
     return network
 
 
-def summarise(layers: Layers) -> list[LayerSummary]:
-    """Each layer's class, output shape and number of trainable parameters, on the meta device: nothing is computed."""
-    with torch.device("meta"):
-        network, x = build(layers), _sample()
-        rows = []
-        for name, module in network.named_children():
-            x = _fitting(f"layers.{name}", module, x)
-            trainable = sum(weight.numel() for weight in module.parameters())
-            rows.append(LayerSummary(name, type(module).__name__, tuple(x.shape[1:]), trainable))
+def summarise(network: nn.Sequential) -> list[LayerSummary]:
+    """Each layer's class, output shape and number of trainable parameters."""
+    rows, x = [], _images(0)
+    for name, module in network.named_children():
+        x = _fitting(f"layers.{name}", module, x)
+        trainable = sum(weight.numel() for weight in module.parameters())
+        rows.append(LayerSummary(name, type(module).__name__, tuple(x.shape[1:]), trainable))
     return rows
 
 
@@ -143,29 +147,48 @@ def count(network: nn.Module) -> tuple[int, int]:
 
 
 def check_training(network: nn.Sequential, images: int) -> None:
-    """Raise FashionError, naming the layer, unless the network trains on that many images at once.
-
-    network: on the meta device, where nothing is computed.
-    """
-    x = _sample()[:1].expand(images, -1, -1, -1)
-    for name, module in network.train().named_children():
-        try:
-            x = module(x)
-        except Exception as error:  # noqa: BLE001 - a layer may raise anything for a number of images that it cannot use
-            problem = f"{type(module).__name__} cannot train on {images} images at once"
-            raise FashionError(f"layers.{name}: {problem}: {_short(error)}.") from None
-    if not x.requires_grad:
+    """Raise FashionError, naming the layer, unless the network trains on that many images at once."""
+    if not [*network.parameters()]:
         raise FashionError("layers: no layer has weights to train.")
+    # Every layer can train on two: one value of each channel has no variance, and batch norm needs one.
+    if images > 1:
+        return
+    x = _images(1)
+    for name, module in network.named_children():
+        try:
+            x = _output(module.train(), x)
+        except Exception as error:  # noqa: BLE001 - a layer may raise anything for an image that it cannot use
+            problem = f"{type(module).__name__} cannot train on one image at a time"
+            raise FashionError(f"layers.{name}: {problem}: {_short(error)}.") from None
 
 
-def _sample() -> Tensor:
-    """Two images to try layers on, since batch norm needs more than one."""
-    return torch.zeros(2, 1, SIDE, SIDE)
+def _images(number: int) -> Tensor:
+    """Images to try layers on. A layer's output for none has a shape, and takes neither time nor memory."""
+    return torch.zeros(number, 1, SIDE, SIDE, device="cpu")
+
+
+def _output(module: nn.Module, x: Tensor) -> Any:
+    """A layer's output for x, on the CPU, with arbitrary weights in place of its own: only the shape matters.
+
+    So the layer may be on the meta device. What computes shapes there takes torch two seconds to load.
+    """
+    memory = {
+        # Integers are indices, which must exist.
+        name: (torch.empty if one.is_floating_point() else torch.zeros)(one.shape, dtype=one.dtype, device="cpu")
+        for name, one in (*module.named_parameters(), *module.named_buffers())
+    }
+    return functional_call(module, memory, (x,))
+
+
+def _check_size(where: str, what: str, module: nn.Module) -> None:
+    """Raise FashionError if a module is too large."""
+    if (values := sum(tensor.numel() for tensor in (*module.parameters(), *module.buffers()))) > MOST_VALUES:
+        raise FashionError(f"{where}: {what} has {values:,} weights and buffers: at most {MOST_VALUES:,} fit.")
 
 
 def _whole(layers: Layers) -> tuple[nn.Sequential, Tensor]:
-    """The network and its output for the sample."""
-    return _chain("layers", layers, _sample(), iter(range(MOST_LAYERS)))
+    """The network and its output for no image."""
+    return _chain("layers", layers, _images(0), iter(range(MOST_LAYERS)))
 
 
 def _chain(where: str, layers: Layers, x: Tensor, left: Iterator[int]) -> tuple[nn.Sequential, Tensor]:
@@ -258,16 +281,17 @@ def _shortcut(where: str, x: Tensor, result: Tensor) -> nn.Module:
 
 @torch.no_grad()
 def _fitting(where: str, module: nn.Module, x: Tensor) -> Tensor:
-    """A layer's output for x; its state stays as it is. FashionError if the layer does not fit."""
+    """A layer's output for x, which has no images. FashionError if the layer does not fit, or is too large."""
+    _check_size(where, type(module).__name__, module)
     problem = f"{where}: {type(module).__name__} does not fit its input {tuple(x.shape[1:])}"
     try:
-        result = module.eval()(x)
+        result = _output(module.eval(), x)
         module.train()
     except Exception as error:  # noqa: BLE001 - a layer may raise anything for a shape that it was not written for
         raise FashionError(f"{problem}: {_short(error)}.") from None
-    if not isinstance(result, Tensor) or result.shape[:1] != x.shape[:1] or result[0].numel() == 0:
+    if not isinstance(result, Tensor) or result.shape[:1] != x.shape[:1] or not result.shape[1:].numel():
         raise FashionError(f"{problem}: its output would be empty, or not one of each image.")
-    if (values := result[0].numel()) > MOST_VALUES:
+    if (values := result.shape[1:].numel()) > MOST_VALUES:
         raise FashionError(f"{problem}: its output would have {values:,} values for one image.")
     return result
 

@@ -92,7 +92,12 @@ def configure(hardware: Hardware) -> None:
         # cuBLAS needs this before its first call to give the same bits in every run.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # On Apple's GPUs the gradient of max-pooling has no deterministic form: torch only warns.
-    torch.use_deterministic_algorithms(deterministic, warn_only=hardware.device.type == "mps")
+    warn = hardware.device.type == "mps"
+    if hardware.numerics.compile:
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn)
+    else:
+        # The same without loading the compiler, which takes two seconds.
+        torch.set_deterministic_debug_mode(("warn" if warn else "error") if deterministic else "default")
     # That mode would also fill memory that is overwritten at once.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined] # a run-time property
     # Otherwise cuDNN convolves fp32 in TF32, which rounds to ten bits.

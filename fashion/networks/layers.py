@@ -8,6 +8,7 @@ import math
 from itertools import accumulate, pairwise
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -241,11 +242,11 @@ class CodeDistance(nn.Module):
     def __init__(self, in_features: int, classes: Positive) -> None:
         super().__init__()
         # The parity of the bits that the numbers of class and place share. Number 0 has a constant code: count from 1.
-        bits = torch.arange(1, classes + 1)[:, None] & torch.arange(in_features)
-        for half in (32, 16, 8, 4, 2, 1):
-            bits ^= bits >> half
         self.codes: Tensor
-        self.register_buffer("codes", 1.0 - 2 * (bits & 1), persistent=False)
+        self.register_buffer("codes", torch.empty(classes, in_features), persistent=False)
+        if not self.codes.is_meta:
+            bits = np.arange(1, classes + 1)[:, None] & np.arange(in_features)
+            self.codes.copy_(torch.from_numpy(1.0 - 2 * (np.bitwise_count(bits) % 2)))
 
     def forward(self, features: Tensor) -> Tensor:
         """(n, in_features) -> (n, classes)."""
@@ -263,11 +264,11 @@ class LocalResponseNorm(nn.Module):
     def __init__(self, in_channels: int, size: Positive, alpha: float, beta: float, k: float) -> None:
         super().__init__()
         self.beta, self.k = beta, k
-        channels = torch.arange(in_channels)
-        distance = channels - channels[:, None]
-        band = (distance >= -(size // 2)) & (distance <= (size - 1) // 2)
         self.band: Tensor
-        self.register_buffer("band", (band * (alpha / size))[:, :, None, None], persistent=False)
+        self.register_buffer("band", torch.empty(in_channels, in_channels, 1, 1), persistent=False)
+        if not self.band.is_meta:
+            band = np.tri(in_channels, k=(size - 1) // 2) - np.tri(in_channels, k=-(size // 2) - 1)
+            self.band[:, :, 0, 0] = torch.from_numpy(band * (alpha / size))
 
     def forward(self, maps: Tensor) -> Tensor:
         """(n, in_channels, height, width) -> the same shape."""

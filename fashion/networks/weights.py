@@ -15,7 +15,7 @@ from typing_extensions import TypedDict
 from fashion.data.datasets import CLASS_COUNT, DATASETS
 from fashion.errors import FashionError
 from fashion.files import checked
-from fashion.networks.building import build
+from fashion.networks.building import build, plan
 from fashion.settings.description import Description, HardwareRecord
 from fashion.settings.params import stage
 
@@ -86,9 +86,7 @@ def load(path: Path) -> tuple[nn.Sequential, Description, Header]:
         description = Description.model_validate(header["description"])
         layers = description.architecture.layers
         # First without memory, since a description may state any size.
-        with torch.device("meta"):
-            stated = build(layers).state_dict()
-        if _shapes(state) != _shapes(stated):
+        if _shapes(state) != _shapes(plan(layers).state_dict()):
             raise ValueError("its layers have other shapes")
         network = build(layers)
         network.load_state_dict(state)

@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 
 from fashion.cli.advice import in_row, sentence
 from fashion.errors import FashionError
-from fashion.networks.building import LAYERS, build, check_training
+from fashion.networks.building import LAYERS, build, check_training, plan
 from fashion.settings.params import Params, Row
 from fashion.training.recipe import smallest_share
 from tests.conftest import ROOT
@@ -156,8 +156,8 @@ def _check(key: str, row: Row) -> None:
     same = BASE.models.get(key)
     if same and (row, [*row.layers]) == (same, [*same.layers]):
         return
-    with torch.device("meta"), in_row(key):
-        check_training(build(row.layers, row.init), smallest_share(row.train.batch_size, row.train.lanes))
+    with in_row(key):
+        check_training(plan(row.layers), smallest_share(row.train.batch_size, row.train.lanes))
 
 
 def _train(row: Row) -> None:
