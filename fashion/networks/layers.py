@@ -279,7 +279,7 @@ class LocalResponseNorm(nn.Module):
 class Dropout(nn.Module):
     """torch.nn.Dropout; on CPUs each random 64-bit word gives the mask of four values.
 
-    torch draws value by value there, which takes a sixth of the step of `cnn`. The share dropped is p, rounded to a
+    torch draws value by value there: a step of `cnn` takes 4 % longer. The share dropped is p, rounded to a
     multiple of 1/65,536.
     generator: the source of the bits; torch's own generator if None.
     """
@@ -295,13 +295,15 @@ class Dropout(nn.Module):
         if not self.training or values.device.type != "cpu":
             return functional.dropout(values, self.p, self.training)
         # In the values' memory format: otherwise channels_last maps would be reordered.
-        return values * self.draw(values.shape, values.stride()) * (1 / (1 - self.p))
+        return values * self.draw(values, values.shape, values.stride()) * (1 / (1 - self.p))
 
-    def draw(self, shape: tuple[int, ...], strides: tuple[int, ...]) -> Tensor:
-        """A mask of the values to keep."""
+    def draw(self, like: Tensor, shape: tuple[int, ...], strides: tuple[int, ...]) -> Tensor:
+        """A mask, 1 for the values to keep and 0 for the others, in the type of a tensor."""
         words = torch.empty(-(-math.prod(shape) // 4), dtype=torch.int64)
         words.random_(-(2**63), None, generator=self.generator)
-        return words.view(torch.int16).as_strided(shape, strides) >= round(self.p * 2**16) - 2**15
+        # Multiplying by booleans takes five times as long.
+        mask = like.new_empty_strided(shape, strides)
+        return torch.ge(words.view(torch.int16).as_strided(shape, strides), round(self.p * 2**16) - 2**15, out=mask)
 
 
 class Dropout2d(Dropout):
@@ -314,4 +316,4 @@ class Dropout2d(Dropout):
         if not self.training or maps.device.type != "cpu":
             return functional.dropout2d(maps, self.p, self.training)
         channels = maps.shape[1]
-        return maps * self.draw((len(maps), channels, 1, 1), (channels, 1, 1, 1)) * (1 / (1 - self.p))
+        return maps * self.draw(maps, (len(maps), channels, 1, 1), (channels, 1, 1, 1)) * (1 / (1 - self.p))
