@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from fashion.code.identity import Record
+from fashion.environment import native
 from fashion.repository.locks import md5
 from fashion.settings.params import Params
 from tests.conftest import REAL, ROOT, SEEDS, Workspace
@@ -229,6 +230,16 @@ def test_a_row_that_this_processor_cannot_compute_is_not_compared(workspace: Wor
     after = identities(workspace)
     assert after["lenet5"] == codes(workspace)["train"]
     assert after["lenet5_1998"] == "before-lenet5_1998"
+
+
+@pytest.mark.slow
+def test_every_row_can_be_compared(checkout: Workspace, tmp_path: Path) -> None:
+    """No row diverges by the short recipe: all that this processor can compute are compared."""
+    workspace = checkout.copy(tmp_path / "project")
+    workspace.replace(*EDITS[2])
+    results = found(workspace, "HEAD")
+    for key, row in Params.load(workspace.folder / "params.yaml").models.items():
+        assert results[f"train@{key}"] == ("same" if native(row.train.precision) else "not compared")
 
 
 def read(workspace: Workspace) -> Record:
