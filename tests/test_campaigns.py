@@ -5,7 +5,15 @@ import sys
 
 import pytest
 
+from tests.campaigns import mutations
 from tests.conftest import ROOT
+
+
+def test_the_code_has_what_a_campaign_changes() -> None:
+    """Each text that the campaign of mutations replaces is in its file, so that a renamed one is seen at once."""
+    changes = [(file, old) for file, listed in mutations.TRAINING.items() for old, _, _ in listed]
+    changes += [(file, old) for file, old, _ in mutations.SCORING]
+    assert [change for change in changes if change[1] not in (ROOT / change[0]).read_text()] == []
 
 
 @pytest.mark.slow

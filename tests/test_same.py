@@ -251,11 +251,11 @@ def read(workspace: Workspace) -> Record:
 def test_an_edit_of_the_scores_leaves_trainings_alone(workspace: Workspace) -> None:
     """Other intervals make evaluate new, and no training; rows that were not named leave evaluate as it is: new."""
     before = identities(workspace)
-    workspace.replace("fashion/judging/scores.py", 'method="wilson"', 'method="exact"')
+    workspace.replace("fashion/judging/scores.py", "DEVIATIONS = 1.9", "DEVIATIONS = 2.9")
     results = found(workspace)
     assert results["evaluate"] == results["evaluate@lenet5"] == "differs"
     assert identities(workspace) == before | {"evaluate": codes(workspace)["evaluate"]}
-    workspace.replace("fashion/judging/scores.py", 'method="exact"', 'method="wilson"  or ""')
+    workspace.replace("fashion/judging/scores.py", "DEVIATIONS = 2.9", "DEVIATIONS = 0.0 + 1.9")
     assert found(workspace, "HEAD", "lenet5")["evaluate"] == "not compared"
     assert identities(workspace)["evaluate"] == codes(workspace)["evaluate"]
 
