@@ -114,7 +114,7 @@ def plan(layers: Layers) -> nn.Sequential:
 
 
 def build(layers: Layers, init: Init = "torch", seed: int = 0) -> nn.Sequential:
-    """The same network on the CPU; its weights are drawn from the seed. init: a key of INITS."""
+    """Build the network of `plan` on the CPU, with weights drawn from the seed; init: a key of INITS."""
     # First without memory, since settings may state any size.
     plan(layers)
     torch.manual_seed(seed)
@@ -150,7 +150,7 @@ def check_training(network: nn.Sequential, images: int) -> None:
     """Raise FashionError, naming the layer, unless the network trains on that many images at once."""
     if not [*network.parameters()]:
         raise FashionError("layers: no layer has weights to train.")
-    # Every layer can train on two: one value of each channel has no variance, and batch norm needs one.
+    # Only batch norm depends on the number, and two images are enough for it.
     if images > 1:
         return
     x = _images(1)

@@ -241,10 +241,11 @@ class CodeDistance(nn.Module):
 
     def __init__(self, in_features: int, classes: Positive) -> None:
         super().__init__()
-        # The parity of the bits that the numbers of class and place share. Number 0 has a constant code: count from 1.
         self.codes: Tensor
         self.register_buffer("codes", torch.empty(classes, in_features), persistent=False)
         if not self.codes.is_meta:
+            # The parity of the bits that the numbers of class and place share.
+            # Number 0 has a constant code: count from 1.
             bits = np.arange(1, classes + 1)[:, None] & np.arange(in_features)
             self.codes.copy_(torch.from_numpy(1.0 - 2 * (np.bitwise_count(bits) % 2)))
 
