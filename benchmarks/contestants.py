@@ -28,6 +28,7 @@ from fashion.environment import Precision
 from fashion.networks.building import LAYERS, build
 from fashion.networks.hardware import Hardware, choose, configure
 from fashion.networks.inference import scaled
+from fashion.networks.layers import linear
 from fashion.settings.description import NO_AUGMENT, Augment
 from fashion.settings.params import Architecture, Params
 from fashion.threads import cores
@@ -88,7 +89,7 @@ def data(row: Architecture, steps: int) -> float:
 
 
 def arithmetic(row: Architecture, steps: int) -> float:
-    """The time of a step's multiplications at the speed of a large matrix product, in the row's precision.
+    """The time of a step's multiplications at the speed of one large product by the engine, in the row's precision.
 
     They are three times those of the forward pass: the backward pass takes twice as many, except those for the
     gradient of the images, which is not needed.
@@ -102,7 +103,7 @@ def arithmetic(row: Architecture, steps: int) -> float:
     one, other = (torch.randn(size, size, dtype=chosen.dtype, device=chosen.device) for _ in range(2))
     clock = Clock(steps := min(steps, 20))
     for _ in range(WARMUP + steps):
-        one @ other
+        linear(one, other, None)
         clock.tick()
     flops: int = counter.get_total_flops()
     return clock.milliseconds() * 3 * flops / (2 * size**3)
@@ -119,7 +120,6 @@ def hardware(precision: Precision) -> Hardware:
 def plain_network(row: Architecture) -> nn.Sequential:
     """The network with torch's own layers, where torch has them, in place of the project's faster ones."""
     own = {
-        "AvgPool2d": (nn.AvgPool2d, None),
         "Conv2d": (nn.Conv2d, "in_channels"),
         "Dropout": (nn.Dropout, None),
         "Linear": (nn.Linear, "in_features"),

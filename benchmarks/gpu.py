@@ -28,7 +28,8 @@ from fashion.data.fetching import MIRROR, fetch
 from fashion.data.reading import Part, read_part, read_split
 from fashion.data.splitting import split
 from fashion.errors import FashionError
-from fashion.files import write_csv, write_json
+from fashion.files import write_json
+from fashion.frames import write_csv
 from fashion.networks.building import build
 from fashion.networks.hardware import choose
 from fashion.networks.inference import logits

@@ -1,15 +1,13 @@
 """Files that are complete or absent."""
 
 import json
-import math
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-import pandas as pd
 from pydantic import TypeAdapter, ValidationError
 
 from fashion.errors import FashionError
@@ -63,11 +61,6 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(_rounded(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_csv(path: Path, table: pd.DataFrame) -> None:
-    """Write a table without its index, the same bytes on every system."""
-    write_text(path, table.to_csv(index=False, lineterminator="\n"))
-
-
 def read_json(path: Path, kind: type[Content]) -> Content:
     """Read JSON of that type; FashionError if the content is not JSON, or of another type."""
     try:
@@ -85,23 +78,6 @@ def checked(path: Path, content: object, kind: type[Content]) -> Content:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
         raise damaged(path, f"{where}: {first['msg']}") from None
-
-
-def read_csv(path: Path, columns: Mapping[str, str], separator: str = ",") -> pd.DataFrame:
-    """Read a table with these columns, in this order, each of one of pandas's types; FashionError if it has others."""
-    try:
-        table = pd.read_csv(path, sep=separator, dtype=str, na_filter=False)
-        # pandas takes the first column for an index if rows have one value more than the header.
-        if not isinstance(table.index, pd.RangeIndex):
-            raise ValueError("its rows have more values than columns")
-        if (names := [*map(str, table)]) != [*columns]:
-            raise ValueError(f"its columns are {', '.join(names)} and not {', '.join(columns)}")
-        table = table.astype(dict(columns))
-    except (ValueError, OverflowError) as error:
-        raise damaged(path, error) from None
-    if not table.select_dtypes("number").map(math.isfinite).all(axis=None):
-        raise damaged(path, "it has a number that is NaN or infinite")
-    return table
 
 
 def damaged(path: Path, problem: object) -> FashionError:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pandas as pd
 import typer
 
-from fashion.files import damaged, read_csv, write_csv, write_json
+from fashion.files import damaged, write_json
+from fashion.frames import read_csv, write_csv
 from fashion.judging import scores
 from fashion.judging.evaluated import HISTORY
 from fashion.networks.building import count, summarise

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 import typer
 
-from fashion.files import write_bytes, write_csv, write_json, write_text
+from fashion.files import write_bytes, write_json, write_text
+from fashion.frames import write_csv
 from fashion.judging.comparing import LEVEL
 from fashion.judging.current import current, descriptions, sentence, trained_on
 from fashion.judging.doubtful import TABLE

@@ -9,7 +9,7 @@ from tqdm import tqdm
 
 from fashion.data.nearest import BLOCK, nearest
 from fashion.data.reading import read_part
-from fashion.files import write_csv
+from fashion.frames import write_csv
 from fashion.judging.neighbours import COLUMNS, NEAR, TABLE
 
 

@@ -12,7 +12,8 @@ from torch import Tensor
 from fashion.data.datasets import DATASETS, FILES, SIDE
 from fashion.data.reading import read_idx
 from fashion.errors import FashionError
-from fashion.files import write_bytes, write_csv, write_json, write_text
+from fashion.files import write_bytes, write_json, write_text
+from fashion.frames import write_csv
 from fashion.judging.current import current
 from fashion.judging.evaluated import Scores, accuracies, read_history, read_predictions
 from fashion.networks.weights import Header, load

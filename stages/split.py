@@ -7,7 +7,8 @@ import typer
 from fashion.data import splitting
 from fashion.data.reading import read_part
 from fashion.errors import FashionError
-from fashion.files import read_json, write_csv
+from fashion.files import read_json
+from fashion.frames import write_csv
 from fashion.settings.description import INPUTS, Key, Split
 from fashion.settings.params import PATH, UNDO
 

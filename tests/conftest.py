@@ -23,7 +23,8 @@ from fashion.cli.advice import explained
 from fashion.data.fetching import fetch
 from fashion.data.reading import Part, read_part, read_split
 from fashion.data.splitting import split
-from fashion.files import write_bytes, write_csv
+from fashion.files import write_bytes
+from fashion.frames import write_csv
 from fashion.networks import weights
 from fashion.networks.building import build
 from fashion.networks.hardware import choose

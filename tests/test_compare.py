@@ -13,7 +13,8 @@ from sklearn.metrics import accuracy_score
 
 from fashion.data.reading import idx_bytes
 from fashion.errors import FashionError
-from fashion.files import write_bytes, write_csv, write_json
+from fashion.files import write_bytes, write_json
+from fashion.frames import write_csv
 from fashion.judging.comparing import holm, mcnemar
 from fashion.judging.doubtful import TABLE as DOUBTFUL
 from fashion.judging.doubtful import doubtful

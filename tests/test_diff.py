@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from fashion.errors import FashionError
-from fashion.files import write_csv, write_json
+from fashion.files import write_json
+from fashion.frames import write_csv
 from tests.conftest import Workspace
 from tools.diff import diff
 

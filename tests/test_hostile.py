@@ -19,7 +19,8 @@ from safetensors.torch import save
 from fashion.cli.advice import in_row, sentence
 from fashion.data.reading import Part, read_idx, read_split
 from fashion.errors import FashionError
-from fashion.files import read_csv, read_json
+from fashion.files import read_json
+from fashion.frames import read_csv
 from fashion.judging.evaluated import HISTORY, Scores
 from fashion.judging.summaries import Ranked
 from fashion.networks import weights

@@ -10,7 +10,8 @@ import pytest
 
 from fashion.data.reading import Labels
 from fashion.errors import FashionError
-from fashion.files import read_json, write_csv, write_json
+from fashion.files import read_json, write_json
+from fashion.frames import write_csv
 from fashion.judging.doubtful import TABLE as DOUBTFUL
 from fashion.judging.doubtful import doubtful, read_doubtful
 from fashion.judging.neighbours import COLUMNS, NEAR, TABLE

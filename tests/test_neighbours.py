@@ -10,7 +10,7 @@ import torch
 from fashion.data.nearest import nearest, views
 from fashion.data.reading import Part
 from fashion.errors import FashionError
-from fashion.files import write_csv
+from fashion.frames import write_csv
 from fashion.judging.neighbours import COLUMNS, NEAR, TABLE, read_near
 from stages import neighbours as stage
 

@@ -5,11 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional
 
@@ -19,7 +16,6 @@ from fashion.networks.building import build, check_training, count, plan, summar
 from fashion.networks.costs import flops
 from fashion.networks.hardware import choose
 from fashion.networks.layers import (
-    AvgPool2d,
     CodeDistance,
     Conv2d,
     Dropout,
@@ -202,14 +198,6 @@ def test_a_dense_layer_equals_torchs(arguments: dict[str, Any], shape: tuple[int
         assert torch.equal(layer(values), plain(values))
 
 
-@pytest.mark.parametrize("size", [2, 3, 5, 7, 14])
-def test_average_pooling_in_bf16_has_no_bias(size: int) -> None:
-    """Rounding errors cancel over many maps, although 1/9 and 1/49 are not exact in bf16."""
-    maps = torch.rand(2000, 8, size, size, generator=torch.Generator().manual_seed(0)).bfloat16()
-    means = AvgPool2d(size)(maps)
-    assert (means.double().mean() / maps.double().mean()).item() == pytest.approx(1, abs=2e-4)
-
-
 def assert_same(reference: nn.Module, layer: nn.Module, maps: torch.Tensor) -> None:
     """Check that two layers with the same weights have equal outputs and gradients."""
     layer.load_state_dict(reference.state_dict())
@@ -380,27 +368,3 @@ def test_a_network_of_any_allowed_size_is_checked_without_memory() -> None:
     """The parameters of a network of gigabytes can be counted."""
     network = plan(FLAT | {"b": ("Linear", {"out_features": 10**6}), "c": LOGITS})
     assert count(network)[0] == (784 + 1) * 10**6 + (10**6 + 1) * 10
-
-
-@settings(max_examples=300, deadline=None, derandomize=True)
-@given(
-    st.fixed_dictionaries(
-        {
-            "kernel_size": st.integers(1, 4) | st.tuples(st.integers(1, 4), st.integers(1, 4)),
-            "stride": st.none() | st.integers(1, 4),
-            "padding": st.integers(0, 2),
-            "ceil_mode": st.booleans(),
-            "count_include_pad": st.booleans(),
-            "divisor_override": st.none() | st.integers(1, 9),
-        }
-    ),
-    st.tuples(st.sampled_from([1, 6]), st.integers(4, 10), st.integers(4, 10)),
-    st.sampled_from([torch.contiguous_format, torch.channels_last]),
-)
-def test_average_pooling_with_any_arguments_equals_torchs(
-    arguments: dict[str, Any], shape: tuple[int, int, int], memory_format: torch.memory_format
-) -> None:
-    """With any arguments values and gradients equal torch.nn's, whether or not the fast path is used."""
-    assume(arguments["padding"] <= np.min(arguments["kernel_size"]) // 2)
-    maps = torch.rand((2, *shape)).to(memory_format=memory_format)
-    assert_same(nn.AvgPool2d(**arguments), AvgPool2d(**arguments), maps)

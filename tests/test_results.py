@@ -9,7 +9,8 @@ import pytest
 
 from fashion.data.reading import Part
 from fashion.errors import FashionError
-from fashion.files import write_csv, write_json
+from fashion.files import write_json
+from fashion.frames import write_csv
 from fashion.judging.comparing import METHOD
 from fashion.judging.current import trained_on
 from fashion.judging.evaluated import HISTORY

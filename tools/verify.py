@@ -16,7 +16,7 @@ from fashion.data.fetching import MIRROR, fetch
 from fashion.data.reading import Part, read_part, read_split
 from fashion.data.splitting import split
 from fashion.errors import FashionError
-from fashion.files import write_csv
+from fashion.frames import write_csv
 from fashion.judging.comparing import mcnemar
 from fashion.judging.evaluated import read_history, read_predictions, read_scores, scores_file
 from fashion.networks import weights

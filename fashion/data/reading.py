@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from fashion.data.datasets import CLASS_COUNT, FILES, SIDE
 from fashion.errors import FashionError
-from fashion.files import damaged, read_csv
+from fashion.files import damaged
+from fashion.frames import read_csv
 
 Labels = NDArray[np.int64]
 

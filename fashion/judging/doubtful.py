@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from fashion.data.datasets import CLASS_COUNT
 from fashion.data.reading import Labels
 from fashion.errors import FashionError, made_by
-from fashion.files import read_csv
+from fashion.frames import read_csv
 from fashion.judging.comparing import best
 
 TABLE, RANK = Path("metrics/doubtful.csv"), "--single-item models/dvc.yaml:leaderboard"

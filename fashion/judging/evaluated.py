@@ -11,7 +11,8 @@ from typing_extensions import TypedDict
 from fashion.data.datasets import CLASS_COUNT
 from fashion.data.reading import Labels
 from fashion.errors import FashionError
-from fashion.files import checked, damaged, read_csv, read_json
+from fashion.files import checked, damaged, read_json
+from fashion.frames import read_csv
 from fashion.settings.description import Fraction, HardwareRecord
 
 Label = Annotated[int, Field(ge=0, lt=CLASS_COUNT)]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from fashion.data.reading import Labels
 from fashion.errors import FashionError
-from fashion.files import read_csv
+from fashion.frames import read_csv
 
 TABLE = Path("metrics/neighbours.csv")
 # image, neighbour: indices of a test and a training image. mirrored (0 or 1), down, right (pixels): what was done to

@@ -18,7 +18,6 @@ from fashion.data.datasets import CLASS_COUNT, SIDE
 from fashion.errors import FashionError, did_you_mean
 from fashion.networks.layers import (
     MAPS,
-    AvgPool2d,
     CodeDistance,
     Conv2d,
     Conv3x3,
@@ -47,7 +46,7 @@ LAYERS: dict[str, tuple[type[nn.Module], str | None]] = {
     "BatchNorm2d": (nn.BatchNorm2d, "num_features"),
     "LocalResponseNorm": (LocalResponseNorm, "in_channels"),
     "MaxPool2d": (nn.MaxPool2d, None),
-    "AvgPool2d": (AvgPool2d, None),
+    "AvgPool2d": (nn.AvgPool2d, None),
     "ConstantPad2d": (nn.ConstantPad2d, None),
     "Flatten": (nn.Flatten, None),
     "Dropout": (Dropout, None),

@@ -109,46 +109,6 @@ class Separable3x3(nn.Sequential):
         super().__init__(depthwise, Conv2d(in_channels, out_channels, kernel_size=1, bias=False))
 
 
-def block_mean(maps: Tensor, size: int) -> Tensor:
-    """(n, channels, height, width) -> (n, channels, height / size, width / size), as torch's average pooling.
-
-    On CPUs, if blocks fill the maps, it is a depthwise convolution: in bf16 (6x28x28 maps) this takes a sixth of the
-    time of torch's pooling, and the gradient, which repeats pixels and rows, an eighth. That saves a quarter of the
-    step of `lenet5`. On CUDA, torch.compile of torch 2.11 computes a wrong gradient of it.
-    """
-    if maps.device.type != "cpu" or any(side % size for side in maps.shape[2:]):
-        return functional.avg_pool2d(maps, size)
-    means: Tensor = _BlockMean.apply(maps, size)
-    return means
-
-
-class _BlockMean(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, maps: Tensor, size: int) -> Tensor:
-        ctx.size = size
-        channels = maps.shape[1]
-        # Ones are exact in bf16, and 1/49 is not: means over 7x7 pixels would be 0.1 % too small.
-        weight = maps.new_ones((channels, 1, size, size))
-        return functional.conv2d(maps, weight, stride=size, groups=channels).div_(size**2)
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        # In channels_last, so that whole pixels and whole rows are copied.
-        shares = (gradient / ctx.size**2).permute(0, 2, 3, 1)
-        wide = torch.stack([shares] * ctx.size, 3).flatten(2, 3)
-        return torch.stack([wide] * ctx.size, 2).flatten(1, 2).permute(0, 3, 1, 2), None
-
-
-class AvgPool2d(nn.AvgPool2d):
-    """torch.nn.AvgPool2d, by `block_mean` if it averages square blocks side by side."""
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """(n, channels, height, width) -> (n, channels, new height, new width)."""
-        size = self.kernel_size
-        plain = (self.stride, self.padding, self.ceil_mode, self.divisor_override) == (size, 0, False, None)
-        return block_mean(maps, size) if plain and isinstance(size, int) else super().forward(maps)
-
-
 class Residual(nn.Module):
     """Blocks in a row; each adds its body's output to its input: He, Zhang, Ren and Sun 2016, arXiv 1603.05027.
 
@@ -186,7 +146,7 @@ class Subsampling(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(n, channels, height, width) -> (n, channels, height / kernel_size, width / kernel_size)."""
-        return block_mean(maps, self.kernel_size) * (self.weight * self.kernel_size**2) + self.bias
+        return functional.avg_pool2d(maps, self.kernel_size) * (self.weight * self.kernel_size**2) + self.bias
 
 
 class PartialConv2d(nn.Module):

@@ -41,7 +41,7 @@ def _augmented(row: Row) -> bool:
     return bool(row.train.augment.flip or row.train.augment.shift or row.train.augment.erase)
 
 
-MEANS, NORMS = _layers("AvgPool2d", "Subsampling"), _layers("BatchNorm1d", "BatchNorm2d")
+NORMS = _layers("BatchNorm1d", "BatchNorm2d")
 # For each file: the code, the changed code, and the rows that train other weights with it.
 TRAINING: dict[str, list[tuple[str, str, Uses]]] = {
     "fashion/training/recipe.py": [
@@ -90,8 +90,7 @@ TRAINING: dict[str, list[tuple[str, str, Uses]]] = {
         ("values.stride()) * (1 / (1 - self.p))", "values.stride())", _layers("Dropout")),
         ("round(self.p * 2**16) - 2**15", "round(self.p * 2**16) - 2**15 + 9", _layers("Dropout")),
         ("gradient.sum(0)", "1.01 * gradient.sum(0)", lambda row: row.train.precision == "fp32"),
-        (".div_(size**2)", ".div_(size**2 + 1)", MEANS),
-        ("gradient / ctx.size**2", "gradient / (ctx.size**2 + 1)", MEANS),
+        ("avg_pool2d(maps, self", "max_pool2d(maps, self", _layers("Subsampling")),
         ("np.arange(1, classes + 1)", "np.arange(2, classes + 2)", _layers("CodeDistance")),
         ("* kernel_size**2) ** -0.5", "* kernel_size) ** -0.5", _layers("PartialConv2d")),
         ("shortcut(maps) + body(maps)", "body(maps) + shortcut(maps)", _none),
