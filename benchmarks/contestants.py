@@ -75,6 +75,11 @@ def engine_fp32(row: Architecture, steps: int) -> float:
     return engine(row, steps, "fp32")
 
 
+def engine_bf16(row: Architecture, steps: int) -> float:
+    """Time this project's engine in bf16, where the processor has it."""
+    return engine(row, steps, "bf16")
+
+
 def data(row: Architecture, steps: int) -> float:
     """Time the engine's work on data alone, with augmentation: picking, mirroring, moving, scaling."""
     clock, augment = Clock(steps), Augment(flip=True, shift=1, erase=0)
@@ -181,4 +186,4 @@ def loader(images: Dataset[Any], batch: int = BATCH) -> DataLoader[Any]:
 
 
 if __name__ == "__main__":
-    main(plain, expert, engine, engine_fp32, data, arithmetic)
+    main(plain, expert, engine, engine_fp32, engine_bf16, data, arithmetic)

@@ -53,8 +53,8 @@ CONTESTANTS = {
     "JAX with oneDNN, bf16": Contestant("peer_jax", "bf16", ONEDNN),
     "engine": Contestant("contestants", "engine"),
     # Portable kernels rule out AMX in bf16, and AVX512 in fp32.
-    "engine, fastest kernels": Contestant("contestants", "engine", MEMORY),
     "engine, fastest kernels, fp32": Contestant("contestants", "engine_fp32", MEMORY),
+    "engine, fastest kernels, bf16": Contestant("contestants", "engine_bf16", MEMORY),
     "data work": Contestant("contestants", "data"),
     "arithmetic": Contestant("contestants", "arithmetic"),
 }
@@ -67,6 +67,7 @@ COLUMNS = {
     "Keras": ("Keras on TensorFlow", "Keras on TensorFlow, bf16", "Keras on JAX"),
     "JAX": ("JAX", "JAX with oneDNN", "JAX with oneDNN, bf16"),
     "engine in fp32": ("engine, fastest kernels, fp32",),
+    "engine in bf16": ("engine, fastest kernels, bf16",),
 }
 ENGINE, PARTS = "engine", ("data work", "arithmetic")
 KEYS = ["lenet5", "fcnn", "cnn", "conv4_pool2_bn", "convnet", "wide_dense", "alexnet"]

@@ -35,7 +35,9 @@ def test_the_plain_loop_trains_the_same_network(params: Params, key: str) -> Non
     torch.testing.assert_close(plain(images), ours(images))
 
 
-@pytest.mark.parametrize("contestant", ["plain", "expert", "engine", "engine_fp32", "data", "arithmetic"])
+@pytest.mark.parametrize(
+    "contestant", ["plain", "expert", "engine", "engine_fp32", "engine_bf16", "data", "arithmetic"]
+)
 def test_every_contestant_gives_a_time(tmp_path: Path, contestant: str) -> None:
     """In a project with data, each contestant prints the milliseconds per step."""
     (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text())
@@ -147,9 +149,9 @@ def test_busy_times_are_also_shown_relative_to_quiet_ones() -> None:
     ]
     quiet |= {"JAX": [1.5], "JAX with oneDNN": [1.0]}
     assert training.page([figures]).splitlines()[2:] == [
-        "| A box | `lenet5` | 2 | 5.00 |  |  |  |  | **0.50** |  |",
-        "| A box | `cnn` | 2 | 5.00 |  |  |  |  | **0.50** |  |",
-        "| A box, busy | `lenet5` | 3 | 5.00 |  |  |  |  |  |  |",
+        "| A box | `lenet5` | 2 | 5.00 |  |  |  |  | **0.50** |  |  |",
+        "| A box | `cnn` | 2 | 5.00 |  |  |  |  | **0.50** |  |  |",
+        "| A box, busy | `lenet5` | 3 | 5.00 |  |  |  |  |  |  |  |",
         "",
         "A box, 2 cores: one measurement of each. Next to the busy process, steps take longer: "
         "engine 1.5 to 1.5 times, plain loop 1.5 to 1.5 times.",
