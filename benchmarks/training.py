@@ -1,5 +1,6 @@
 """A training step, side by side: the engine, the usual PyTorch loop and an expert's, Lightning, Keras and JAX."""
 
+import re
 import statistics
 import sys
 from collections.abc import Mapping
@@ -141,7 +142,9 @@ def page(machines: list[dict[str, Any]]) -> str:
     """Markdown for docs: the engine's milliseconds per step on each machine, and the peers' as multiples of them."""
     rows, notes = [], []
     for figures in machines:
-        processor, networks = figures["machine"].split(",")[0], figures["milliseconds"]
+        networks = figures["milliseconds"]
+        # Up to the first comma that is not in brackets.
+        processor = "".join(re.findall(r"^(?:\([^)]*\)|[^,(])*", figures["machine"]))
         busy = {key: times for key, times in networks.items() if "busy" in times}
         for name, when, shown in ((processor, "quiet", networks), (f"{processor}, busy", "busy", busy)):
             rows += [[name, f"`{key}`", *_multiples(times[when])] for key, times in shown.items()]

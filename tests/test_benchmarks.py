@@ -139,7 +139,7 @@ def test_busy_times_are_also_shown_relative_to_quiet_ones() -> None:
     """The second table has multiples of the engine's and of the quiet median; the page has each column's fastest."""
     quiet, busy = ({"plain loop": [10.0 * by], "engine": [2.0 * by]} for by in (1, 1.5))
     rows = {"lenet5": {"quiet": quiet, "busy": busy}, "cnn": {"quiet": quiet}}
-    figures = {"machine": "A box, 2 cores", "versions": {}, "rounds": 1, "milliseconds": rows}
+    figures = {"machine": "A box (family 1, model 2), 2 cores", "versions": {}, "rounds": 1, "milliseconds": rows}
     text = training.table(figures)
     assert text.splitlines()[-6:-2] == [
         "|  | `lenet5` |",
@@ -149,11 +149,11 @@ def test_busy_times_are_also_shown_relative_to_quiet_ones() -> None:
     ]
     quiet |= {"JAX": [1.5], "JAX with oneDNN": [1.0]}
     assert training.page([figures]).splitlines()[2:] == [
-        "| A box | `lenet5` | 2 | 5.00 |  |  |  |  | **0.50** |  |  |",
-        "| A box | `cnn` | 2 | 5.00 |  |  |  |  | **0.50** |  |  |",
-        "| A box, busy | `lenet5` | 3 | 5.00 |  |  |  |  |  |  |  |",
+        "| A box (family 1, model 2) | `lenet5` | 2 | 5.00 |  |  |  |  | **0.50** |  |  |",
+        "| A box (family 1, model 2) | `cnn` | 2 | 5.00 |  |  |  |  | **0.50** |  |  |",
+        "| A box (family 1, model 2), busy | `lenet5` | 3 | 5.00 |  |  |  |  |  |  |  |",
         "",
-        "A box, 2 cores: one measurement of each. Next to the busy process, steps take longer: "
+        "A box (family 1, model 2), 2 cores: one measurement of each. Next to the busy process, steps take longer: "
         "engine 1.5 to 1.5 times, plain loop 1.5 to 1.5 times.",
     ]
 
