@@ -10,7 +10,10 @@ export PATH := $(abspath $(BIN)):$(PATH)
 repro: setup
 	started=$$(date +%s) && $(BIN)/dvc repro && $(BIN)/python -m tools outcome --since "$$started"
 
+# Without a repository there is nothing to merge.
 setup: .venv/ready
+	@! git rev-parse --git-dir > /dev/null 2>&1 || \
+		git config --replace-all include.path "$(CURDIR)/tools/merge.gitconfig" '/merge\.gitconfig$$'
 
 # Unit tests, one whole pipeline, one killed training.
 test: setup
@@ -20,8 +23,8 @@ test: setup
 test-dvc: setup
 	$(BIN)/python -m pytest -m 'dvc and not slow'
 
-# All tests, some hours: also the campaigns, an S3 server, and, if Debian's packages chromium and qemu-user are installed,
-# a browser and other processors.
+# All tests, some hours: also the campaigns, an S3 server, a Ray cluster, and, if Debian's packages chromium, qemu-user,
+# slurm-wlm and munge are installed, a browser, other processors and a Slurm cluster.
 test-all: setup .venv-slow/ready
 	$(BIN)/python -m pytest -m ''
 

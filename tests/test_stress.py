@@ -126,23 +126,6 @@ def test_experiments_are_shared_through_git(workspace: Workspace, tmp_path: Path
     assert (other.folder / WEIGHTS).is_file()
 
 
-@pytest.mark.slow
-def test_branches_of_two_architectures_merge(workspace: Workspace) -> None:
-    """Two branches that each changed an architecture merge with the guide's commands, and nothing is trained again."""
-    for key in KEPT:
-        workspace.run("git", "checkout", "--quiet", "-b", key, "main")
-        workspace.epochs(key, 2)
-        workspace.run("dvc", "repro", f"models/dvc.yaml:evaluate@{key}")
-        workspace.commit(f"train {key} longer")
-    workspace.run("git", "merge", "--quiet", "--no-edit", KEPT[0], fails=True)
-    assert workspace.run("git", "diff", "--name-only", "--diff-filter=U").split() == ["dvc.lock"]
-    output = fix(workspace, "A merge conflict")
-    assert "Running stage 'report'" in output
-    assert not re.search("Running stage.*train", output)
-    assert workspace.run("git", "status", "--porcelain") == ""
-    assert workspace.stages("repro", "models/dvc.yaml:evaluate@fcnn-0") == []
-
-
 def test_a_killed_experiment_is_undone_by_the_guides_commands(workspace: Workspace) -> None:
     """If `exp run` is killed, the guide's commands restore the branch and the files."""
     process = workspace.running("dvc", "exp", "run", "-S", "models.lenet5.train.epochs=50", until="epoch +2/")
