@@ -216,6 +216,12 @@ class Workspace:
             time.sleep(1)
         raise AssertionError(table)
 
+    def results(self) -> dict[str, bytes]:
+        """All files that a run writes: locks, metrics, pictures, weights."""
+        patterns = ("dvc.lock", "models/*", "metrics/**/*", "plots/*", "docs/*")
+        files = [file for pattern in patterns for file in self.folder.glob(pattern) if file.is_file()]
+        return {str(file.relative_to(self.folder)): file.read_bytes() for file in files}
+
     def text(self, file: str) -> str:
         """The content of a file."""
         return (self.folder / file).read_text()

@@ -24,14 +24,18 @@ app = program("Tools to run apart from the pipeline. Example: python -m tools mo
 def models(
     key: Annotated[str | None, typer.Argument(help="A key of `models`, to show its layers.")] = None,
     as_json: AsJson = False,
+    stages: Annotated[bool, typer.Option("--stages", help="Print a stage for each training, longest first.")] = False,
 ) -> None:
     """List the architectures with their parameters, splits and published numbers, or the layers of one.
 
     Example: python -m tools models lenet5
     """
-    from tools.models import models
+    from tools.models import models, trainings
 
-    models(key, as_json)
+    if stages:
+        trainings(key)
+    else:
+        models(key, as_json)
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""Tool models: the architectures and their layers."""
+"""Tool models: the architectures, their layers and the stages that train them."""
 
 import json
 from typing import Any
@@ -6,8 +6,9 @@ from typing import Any
 import typer
 
 from fashion.cli.advice import in_row
-from fashion.networks.building import count, plan, summarise
-from fashion.settings.params import Params
+from fashion.networks.building import build, count, plan, summarise
+from fashion.networks.costs import flops
+from fashion.settings.params import Params, stage
 from fashion.showing.tables import show
 
 
@@ -21,6 +22,18 @@ def models(key: str | None, as_json: bool) -> None:
     show(rows if key else [_flat(row) for row in rows])
     if key:
         typer.echo(f"{sum(row['parameters'] for row in rows):,} trainable parameters")
+
+
+def trainings(key: str | None) -> None:
+    """Print the stages that build all trainings, or those of one architecture: by their operations, the most first."""
+    params = Params.load()
+    costs: dict[str, int] = {}
+    for model, row in params.models.items() if key is None else [(key, params.architecture(key))]:
+        with in_row(model):
+            cost = flops(build(row.layers)) * params.splits[row.split].train * row.train.epochs
+        costs |= {params.name(model, seed): cost for seed in params.seeds_of(model)}
+    for name in sorted(costs, key=costs.__getitem__, reverse=True):
+        typer.echo(stage("evaluate", name).partition(":")[2])
 
 
 def _architectures(params: Params) -> list[dict[str, Any]]:
