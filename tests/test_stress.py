@@ -97,6 +97,16 @@ def test_a_run_killed_in_any_stage_resumes(workspace: Workspace, stage: str) -> 
     assert workspace.stages("repro") == []
 
 
+def test_a_stage_that_fails_late_leaves_the_rules_for_git(workspace: Workspace) -> None:
+    """If a stage fails after others have run, .gitignore files stay as they are, and no other file appears in git."""
+    workspace.epochs("lenet5", 2)
+    workspace.replace("stages/report.py", "def report() -> None:", "def report() -> None:\n    raise SystemExit(1)\n")
+    assert "train@lenet5-0" in workspace.stages("repro", fails=True)
+    changed = workspace.run("git", "status", "--porcelain", "--untracked-files=all").splitlines()
+    assert {line.split()[0] for line in changed} <= {"M", "D"}
+    assert not [line for line in changed if ".gitignore" in line]
+
+
 def test_two_runs_at_once_do_not_interfere(workspace: Workspace) -> None:
     """While one `dvc repro` runs, another one fails with a message, and the first one completes."""
     first = workspace.running("dvc", "repro", "--force", until="Running stage 'check'")
