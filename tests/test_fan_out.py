@@ -105,6 +105,12 @@ def test_a_lost_task_resumes_and_the_head_runs_nothing_again(origin: Workspace, 
     assert head.results() == single.results()
     assert origin.run("git", "status", "--porcelain") == ""
 
+    # Of a training that is up to date and pushed as usual, a worker only repeats the evaluation.
+    head.commit("results")
+    shutil.rmtree(origin.folder.with_name("store"))
+    head.run("dvc", "push")
+    assert ran(head.run("tools/fan_out.sh", "worker", str(scratch / "again"), STAGES[0])) == [STAGES[0]]
+
 
 @pytest.mark.parametrize(("ending", "restarts"), [("killed", 0), ("too long", 0), ("killed", 5)], ids=str)
 def test_a_task_that_ends_early_is_requeued(origin: Workspace, scratch: Path, ending: str, restarts: int) -> None:

@@ -41,7 +41,7 @@ enter() {
     # It may name processes of a machine that was lost, and DVC would wait for those of the same numbers here.
     rm -f .dvc/tmp/rwlock
     # DVC pushes only what it caches, and does not cache what git holds.
-    git rm -r --quiet --cached --ignore-unmatch metrics/evaluate metrics/history metrics/predictions
+    git rm -r --quiet --ignore-unmatch metrics/evaluate metrics/history metrics/predictions
     sed -i 's/cache: false/cache: true/' models/dvc.yaml
 }
 
