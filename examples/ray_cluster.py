@@ -54,8 +54,9 @@ def main(folder: Path) -> int:
     finally:
         for one in left:
             ray.cancel(one)
-        # A cancelled task ends what it started first.
-        ray.wait(left, num_returns=len(left), timeout=30) if left else None
+        if left:
+            # A cancelled task ends what it started first.
+            ray.wait(left, num_returns=len(left), timeout=30)
     return failed
 
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.slow
 
 RAY = ROOT / ".venv-slow/bin/ray"
 SLURM = ("slurmctld", "slurmd", "munged", "sbatch")
-# A training that takes some minutes, so that a node can be lost in the middle, and short ones.
+# A training that is long enough to lose a node in the middle, and short ones.
 LONG, KEYS = "cnn", ("cnn", "fcnn", "lenet5")
 CONFIGURATION = """
 ClusterName=test

@@ -149,6 +149,16 @@ def test_a_head_without_a_remote_trains_nothing(origin: Workspace, tmp_path: Pat
     assert ran(output) == []
 
 
+@pytest.mark.parametrize("stage", ["..", "evaluate@lenet5-0/../..", "train@lenet5-0"])
+def test_a_worker_resets_only_clones_of_its_own(origin: Workspace, scratch: Path, stage: str) -> None:
+    """A name that is no stage for workers is refused, before the folder that it may lead to loses an edit."""
+    edited = origin.copy(scratch / "edited")
+    edited.replace("README.md", "Fashion", "Edited")
+    output = edited.run("tools/fan_out.sh", "worker", str(edited.folder / "tasks"), stage, fails=True)
+    assert output == f"error: {stage} is not a stage of tools/fan_out.sh list\n"
+    assert "Edited" in edited.text("README.md")
+
+
 @pytest.mark.parametrize("arguments", [[], ["worker", "tasks"], ["nobody"], ["head", "lenet5"]], ids=str)
 def test_wrong_arguments_of_the_script_show_its_usage(origin: Workspace, arguments: list[str]) -> None:
     """The script ends with its usage if its arguments are wrong."""

@@ -25,6 +25,8 @@ learn() {
 
 # Enter the clone for a stage in a folder, at the project's last commit. It keeps the checkpoints of a lost worker.
 enter() {
+    # What has that name in the folder is reset, so it must be a clone from here.
+    [[ $2 == evaluate*@* && $2 != */* ]] || fail "$2 is not a stage of tools/fan_out.sh list" 2
     local project=$PWD
     mkdir -p "$1"
     cd "$1"
