@@ -359,3 +359,12 @@ def test_a_killed_run_resumes(
         long.run("git", "checkout", "--quiet", "kept", "--", "dvc.lock", "models/dvc.lock")
     for lock in ("dvc.lock", "models/dvc.lock"):
         assert (long.folder / lock).read_text() == (uninterrupted.folder / lock).read_text()
+
+
+def test_dvc_writes_the_pipelines_as_they_are(workspace: Workspace) -> None:
+    """Commands of DVC that write dvc.yaml, such as `freeze`, change no other line: it has DVC's own style."""
+    for file, stage in (("dvc.yaml", "download"), ("models/dvc.yaml", "models/dvc.yaml:neighbours")):
+        before = workspace.text(file)
+        workspace.run("dvc", "freeze", stage)
+        workspace.run("dvc", "unfreeze", stage)
+        assert workspace.text(file) == before

@@ -14,7 +14,7 @@ from benchmarks.__main__ import app as benchmarks
 from fashion.code.fingerprint import imports
 from fashion.settings.description import Description
 from stages.__main__ import app as stages
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Workspace
 from tools.__main__ import app as tools
 
 STAGES = {
@@ -166,3 +166,13 @@ def test_every_command_shows_an_example(app: Any) -> None:
         first, *_ = command.callback.__doc__.split("\n\n")
         assert re.fullmatch(r"[A-Z][^\n]*\.", first.strip()), first
         assert "Example: " in command.callback.__doc__
+
+
+def test_every_clone_has_the_same_bytes(checkout: Workspace, tmp_path: Path) -> None:
+    """Git changes no line end, also for users who set core.autocrlf: DVC hashes these files, and bash runs some."""
+    checkout.run("git", "clone", "--quiet", "--config", "core.autocrlf=true", ".", str(tmp_path / "clone"))
+    files = checkout.run("git", "ls-files", "-z").split("\0")[:-1]
+    changed = [
+        name for name in files if (checkout.folder / name).read_bytes() != (tmp_path / "clone" / name).read_bytes()
+    ]
+    assert changed == []
