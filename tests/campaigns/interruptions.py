@@ -24,7 +24,7 @@ from fashion.repository.locks import LOCKS
 from tests.campaigns.files import COMMANDS, Files, prepared, snapshot
 from tests.conftest import Workspace
 
-EXPERIMENT = ["exp", "run", "--set-param", "seed=2"]
+EXPERIMENT = ["exp", "run", "--set-param", "model=cnn", "--set-param", "models.cnn.train.epochs=3"]
 DVC = [
     ["repro", "--force"],
     ["repro", "--force", "models/dvc.yaml"],
@@ -190,6 +190,7 @@ def clear(workspace: Workspace, command: list[str]) -> None:
     if workspace.run("git", "rev-parse", "--abbrev-ref", "HEAD") == "HEAD\n":
         # As docs/trouble.md says.
         workspace.run("git", "switch", "--discard-changes", "main")
+        workspace.run("dvc", "checkout", "--force", "--allow-missing")
         workspace.run("dvc", "repro")
     workspace.run("dvc", "queue", "remove", "--all")
     for name in ("queued", "temporary"):
