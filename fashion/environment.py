@@ -56,12 +56,15 @@ def use(kernels: Kernels, precision: Precision = "fp32") -> None:
 
 
 def prepare(kernels: Kernels, precision: Precision = "fp32") -> None:
-    """Use these kernels; on glibc, restart this process once so that it keeps freed memory.
+    """Use these kernels and none of dvclive's switches; on glibc, restart this process once so that it keeps memory.
 
-    Call it before torch is loaded. glibc reads its settings only when a process starts. If one of them is set already,
-    all stay unchanged.
+    Call it before torch and dvclive are loaded. glibc reads its settings only when a process starts. If one of them is
+    set already, all stay unchanged.
     """
     use(kernels, precision)
+    # With DVCLIVE_TEST in the environment dvclive writes elsewhere, with DVCLIVE_RESUME it counts on.
+    for name in [name for name in os.environ if name.startswith("DVCLIVE_")]:
+        del os.environ[name]
     if platform.libc_ver()[0] == "glibc" and not MEMORY.keys() & os.environ.keys():
         os.execve(sys.executable, sys.orig_argv, os.environ | MEMORY)  # noqa: S606 - this same program
 

@@ -1,5 +1,6 @@
 """Files that are complete or absent."""
 
+import hashlib
 import json
 import os
 import secrets
@@ -52,32 +53,39 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write text as UTF-8, with its line ends unchanged."""
-    write_bytes(path, text.encode())
+    """Write text as UTF-8, with its line ends unchanged; half a surrogate pair, which UTF-8 lacks, as an escape."""
+    write_bytes(path, text.encode(errors="backslashreplace"))
 
 
 def write_json(path: Path, content: Any) -> None:
     """Write JSON for people and diffs: indented, in the order given, floats to six places."""
-    write_text(path, json.dumps(_rounded(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(path, json.dumps(rounded(content), indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
 
 def read_json(path: Path, kind: type[Content]) -> Content:
     """Read JSON of that type; FashionError if the content is not JSON, or of another type."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
+        return parsed(path.read_text(encoding="utf-8"), kind)
+    except ValueError as error:
         raise damaged(path, error) from None
-    return checked(path, content, kind)
 
 
-def checked(path: Path, content: object, kind: type[Content]) -> Content:
-    """A file's content, which must have that type; FashionError, naming what has another, otherwise."""
+def parsed(text: str, kind: type[Content]) -> Content:
+    """The value of that type that JSON states; ValueError if the text is not JSON, or of another type."""
+    try:
+        return checked(json.loads(text), kind)
+    except RecursionError as error:
+        raise ValueError(str(error)) from None
+
+
+def checked(content: object, kind: type[Content]) -> Content:
+    """A value, which must have that type; ValueError, naming what has another, otherwise."""
     try:
         return TypeAdapter(kind).validate_python(content, strict=True)
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the whole"
-        raise damaged(path, f"{where}: {first['msg']}") from None
+        raise ValueError(f"{where}: {first['msg']}") from None
 
 
 def damaged(path: Path, problem: object) -> FashionError:
@@ -85,12 +93,18 @@ def damaged(path: Path, problem: object) -> FashionError:
     return FashionError(f"{path} is damaged ({problem}): undo a change with git restore, or run dvc repro again.")
 
 
-def _rounded(content: Any) -> Any:
+def rounded(content: Any) -> Any:
+    """A value as JSON files have it: floats to six places, tuples as lists."""
     match content:
         case float():
             return round(content, 6)
         case dict():
-            return {key: _rounded(value) for key, value in content.items()}
+            return {key: rounded(value) for key, value in content.items()}
         case list() | tuple():
-            return [_rounded(value) for value in content]
+            return [rounded(value) for value in content]
     return content
+
+
+def md5(content: bytes) -> str:
+    """The MD5 sum of a file's content, by which DVC's locks name it."""
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from io import StringIO
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +18,15 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 def read_csv(path: Path, columns: Mapping[str, str], separator: str = ",") -> pd.DataFrame:
     """Read a table with these columns, in this order, each of one of pandas's types; FashionError if it has others."""
     try:
-        table = pd.read_csv(path, sep=separator, dtype=str, na_filter=False)
+        return parsed(path.read_text(encoding="utf-8"), columns, separator)
+    except ValueError as error:
+        raise damaged(path, error) from None
+
+
+def parsed(text: str, columns: Mapping[str, str], separator: str = ",") -> pd.DataFrame:
+    """The same of a file's text; ValueError, which says what is wrong, if it has other columns."""
+    try:
+        table = pd.read_csv(StringIO(text), sep=separator, dtype=str, na_filter=False)
         # pandas takes the first column for an index if rows have one value more than the header.
         if not isinstance(table.index, pd.RangeIndex):
             raise ValueError("its rows have more values than columns")
@@ -25,7 +34,8 @@ def read_csv(path: Path, columns: Mapping[str, str], separator: str = ",") -> pd
             raise ValueError(f"its columns are {', '.join(names)} and not {', '.join(columns)}")
         table = table.astype(dict(columns))
     except (ValueError, OverflowError) as error:
-        raise damaged(path, error) from None
+        # pandas's messages end with a line break.
+        raise ValueError(str(error).strip()) from None
     if not table.select_dtypes("number").map(math.isfinite).all(axis=None):
-        raise damaged(path, "it has a number that is NaN or infinite")
+        raise ValueError("it has a number that is NaN or infinite")
     return table

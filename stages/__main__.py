@@ -4,18 +4,28 @@ A command imports its stage only when it runs, so that --help answers at once.
 """
 
 import os
+import re
 from typing import Annotated
 
 import typer
 
 from fashion.cli.advice import explained
-from fashion.cli.lifetime import end_when_asked
+from fashion.cli.lifetime import began, end_when_asked
 from fashion.environment import prepare, use
+from fashion.errors import FashionError
 from fashion.repository.locks import losses
 from fashion.settings.description import Description, unchanged
 from fashion.settings.params import gpu
 
-Name = Annotated[str, typer.Argument(help="A key of `models` and one of `seeds`.", metavar="KEY-SEED")]
+
+def _name(text: str) -> str:
+    """What may be the name of a training, and thus of its files."""
+    if re.fullmatch("[a-z0-9_-]+", text):
+        return text
+    raise FashionError(f"no training is called {text!r}: a name is KEY-SEED, lenet5-0 for example.")
+
+
+Name = Annotated[str, typer.Argument(help="A key of `models` and one of `seeds`.", metavar="KEY-SEED", parser=_name)]
 
 
 def program(words: str) -> typer.Typer:
@@ -149,6 +159,6 @@ if __name__ == "__main__":
     with explained():
         end_when_asked()
         if "DVC_STAGE" in os.environ:
-            for loss in losses():
+            for loss in losses(began()):
                 typer.echo(loss, err=True)
         app(prog_name="python -m stages")

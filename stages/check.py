@@ -11,10 +11,10 @@ from fashion.cli.advice import in_row
 from fashion.code.fingerprint import fingerprint, stages
 from fashion.code.identity import RECORD, Record, identity, read_record
 from fashion.errors import FashionError
-from fashion.files import write_text
+from fashion.files import md5, write_text
 from fashion.networks.building import check_training, count, plan
 from fashion.repository.commands import attempt
-from fashion.repository.locks import changed, md5
+from fashion.repository.locks import changed
 from fashion.settings.description import DESCRIPTIONS, INPUTS, Description
 from fashion.settings.params import PATH, UNDO, Budget, Params
 from fashion.training.recipe import smallest_share
@@ -62,7 +62,7 @@ def _causes(params: Params, trainings: dict[str, Description], files: dict[str, 
     for stage, path, before in changed(files):
         if Path(path).parent == DESCRIPTIONS:
             name = Path(path).stem
-            texts = (trainings[name].model_copy(update={"code": one}).text for one in identities)
+            texts = (trainings[name].model_copy(update={"code": one}).text.encode() for one in identities)
             stale["code" if before in map(md5, texts) else "settings"][0].add(name)
         else:
             stale["code" if Path(path).parent.name == "code" else "settings"][1].add(stage.partition("@")[0])

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import typer
 
-from fashion.files import damaged, write_json
+from fashion.files import damaged, md5, write_json
 from fashion.frames import read_csv, write_csv
 from fashion.judging import scores
 from fashion.judging.evaluated import HISTORY
@@ -21,7 +21,8 @@ MISTAKES = 20
 
 def evaluate(name: str) -> None:
     """Write a training's scores, history and predicted labels."""
-    network, description, header = load(Path(f"models/{name}.safetensors"))
+    file = Path(f"models/{name}.safetensors")
+    network, description, header = load(file)
     parameters, total = count(network)
     size = {"parameters": parameters, "total_parameters": total, "flops": flops(network)}
     parts = {}
@@ -29,10 +30,9 @@ def evaluate(name: str) -> None:
         parts[part] = labels, probabilities
         typer.echo(f"{name}: {len(labels):,} {part.replace('_', ' ')} images")
     row, (truth, test) = description.architecture, parts["test"]
-    # A backward pass takes twice as many operations as a forward pass.
-    size["training_flops"] = 3 * size["flops"] * len(parts["train"][0]) * row.train.epochs
+    size["training_flops"] = scores.training_flops(size["flops"], len(parts["train"][0]), row.train.epochs)
     what = {"model": description.model, "dataset": description.dataset, "split": row.split, "epoch": header["epoch"]}
-    what |= {"seed": description.seed, "training": description.identity}
+    what |= {"seed": description.seed, "training": description.identity, "weights": md5(file.read_bytes())}
     what |= {"hardware": header["hardware"], "torch": header["torch"]}
     overall = {part: scores.overall(*judged) for part, judged in parts.items()}
     details = scores.details(truth, test, header["classes"], MISTAKES)

@@ -12,7 +12,7 @@ from fashion.frames import write_csv
 from fashion.judging.comparing import LEVEL
 from fashion.judging.current import current, descriptions, sentence, trained_on
 from fashion.judging.doubtful import TABLE
-from fashion.judging.ranking import ranking
+from fashion.judging.ranking import BOARD, ranking
 from fashion.settings.params import Params
 from fashion.showing import charts
 from fashion.showing.pages import render
@@ -27,7 +27,7 @@ def leaderboard() -> None:
         typer.echo(note)
     rows, doubts = ranking(params, found)
     write_csv(TABLE, doubts)
-    write_json(Path("metrics/leaderboard.json"), {row["model"]: row for row in rows})
+    write_json(BOARD, {row["model"]: row for row in rows})
     write_csv(Path("metrics/leaderboard.csv"), _table(rows))
     write_bytes(Path("plots/leaderboard.png"), charts.leaderboard(rows))
     page = render(

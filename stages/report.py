@@ -16,11 +16,12 @@ from fashion.files import write_bytes, write_json, write_text
 from fashion.frames import write_csv
 from fashion.judging.current import current
 from fashion.judging.evaluated import Scores, accuracies, read_history, read_predictions
-from fashion.networks.weights import Header, load
+from fashion.networks.weights import Header
 from fashion.settings.description import NO_AUGMENT, Description
 from fashion.settings.params import Params
 from fashion.showing import charts
 from fashion.showing.pages import render
+from fashion.using.loading import trained
 
 # The number of the first layer's filters to show, and of images of each class.
 FILTERS, SAMPLES = 96, 14
@@ -78,7 +79,7 @@ def _write_plots(name: str, scores: Scores, labels: pd.DataFrame, images: NDArra
 def _page(params: Params, scores: Scores, labels: pd.DataFrame, images: NDArray[np.uint8]) -> str:
     """The page about the chosen model."""
     key, name, classes = params.model, params.name(params.model), DATASETS[scores["dataset"]].classes
-    network, description, header = load(Path(f"models/{name}.safetensors"))
+    network, description, header = trained(name)
     architecture, history = description.architecture, read_history(name)
     numbers = range(len(classes))
     samples = [images[labels["truth"] == number][:SAMPLES] for number in numbers]

@@ -6,24 +6,27 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
 import typer
 from numpy.typing import NDArray
+from pydantic import Field, FiniteFloat
+from typing_extensions import TypedDict
 
 from fashion.data.datasets import COMMON, DATASETS, of_full
 from fashion.data.reading import Part, read_part
 from fashion.errors import FashionError
-from fashion.files import checked, read_json, write_bytes, write_text
-from fashion.judging.comparing import FEWEST, LEVEL, MARGIN, METHOD, agreement, best, equality
+from fashion.files import damaged, read_json, write_bytes, write_text
+from fashion.judging.ablations import Ablation, read_ablation
+from fashion.judging.comparing import FEWEST, LEVEL, MARGIN, agreement, best, equality
 from fashion.judging.current import current, descriptions, sentence, trained_on
 from fashion.judging.doubtful import JUDGES, read_doubtful
-from fashion.judging.evaluated import Scores, accuracies, read_all_predictions, read_history
+from fashion.judging.evaluated import Scores, read_all_predictions, read_history
 from fashion.judging.neighbours import NEAR, counts, read_neighbours
-from fashion.judging.ranking import by_seed, over_seeds, tested
-from fashion.judging.summaries import Ablation, Ranked
+from fashion.judging.ranking import by_seed, over_seeds, read_ranking, tested
+from fashion.judging.summaries import Ranked
 from fashion.settings.description import Description
 from fashion.settings.params import Params
 from fashion.showing import charts
@@ -44,13 +47,27 @@ MISSED, NEIGHBOURS = Path("docs/missed.png"), Path("docs/neighbours.png")
 CONSTANTS = {"level": LEVEL, "fewest": FEWEST, "margin": MARGIN, "near": NEAR, "judges": JUDGES, "last": LAST}
 
 
+class Timings(TypedDict):
+    """Seconds that were measured, and on which machine."""
+
+    machine: str
+    seconds: dict[str, FiniteFloat]
+
+
+class Waits(TypedDict):
+    """The same with several measurements of each command."""
+
+    machine: str
+    seconds: dict[str, Annotated[list[FiniteFloat], Field(min_length=1)]]
+
+
 def results() -> None:
     """Write docs/results.md with two pictures, near-duplicates and common mistakes, and the table in README.md."""
     params, trainings = Params.load(), descriptions()
     dataset = params.data.dataset
     train, test = (read_part(Path("data/raw"), part) for part in ("train", "test"))
     found, left_out = current(trainings)
-    rows = _ranked(params, found)
+    rows = read_ranking(params, found)
     ablations, other = _ablations(params, trainings)
     left_out += [f"the ablation of {key}" for key in other]
     layers = {key: trainings[params.name(key)].architecture.layers for key in rows}
@@ -122,14 +139,16 @@ def curves(params: Params, found: dict[str, Scores]) -> dict[str, dict[str, Any]
 
 def _waiting() -> str:
     """How long a new user's commands take, for README.md."""
-    timings = read_json(WAITING, dict[str, Any])
+    timings = read_json(WAITING, Waits)
+    if missing := {*COMMANDS} - timings["seconds"].keys():
+        raise damaged(WAITING, f"it lacks {', '.join(sorted(missing))}")
     waits = [f"`{command}` {duration(timings['seconds'][command][0])}" for command in COMMANDS]
     return f"{', '.join(waits)}, with packages in their caches, on {timings['machine']}."
 
 
 def _table(params: Params, rows: dict[str, Ranked], found: dict[str, Scores]) -> str:
     """The architectures' published and rebuilt accuracies, and their times to train, for README.md."""
-    timings = read_json(TIMINGS, dict[str, Any])
+    timings = read_json(TIMINGS, Timings)
     seconds = {key: timings["seconds"].get(key, 0) * row.train.epochs for key, row in params.models.items()}
     sources = {key: one.source for key, one in params.published.items()}
     text = render(
@@ -143,26 +162,6 @@ def _table(params: Params, rows: dict[str, Ranked], found: dict[str, Scores]) ->
         all_seconds=sum(seconds[key] * len(params.seeds_of(key)) for key in params.models),
     )
     return text.strip()
-
-
-def _ranked(params: Params, found: dict[str, Scores]) -> dict[str, Ranked]:
-    """The leaderboard's rows of current scores; FashionError unless it ranks all of them as they are."""
-    board = read_json(Path("metrics/leaderboard.json"), dict[str, Ranked])
-    keys = [key for key in params.models if params.name(key) in found]
-    if not keys or any(key not in board or not _current(params, key, found, board[key]) for key in keys):
-        raise FashionError(
-            "metrics/leaderboard.json does not rank the current scores: "
-            "run dvc repro --single-item models/dvc.yaml:leaderboard first."
-        )
-    return {key: row for key, row in board.items() if key in keys}
-
-
-def _current(params: Params, key: str, found: dict[str, Scores], row: Ranked) -> bool:
-    """Whether a row of the leaderboard has the accuracies of these scores, of the first seed and of all."""
-    parts: tuple[Literal["validation", "test"], ...] = ("validation", "test")
-    now = [over_seeds(by_seed(params, key, found, part)) for part in parts]
-    means = [one["mean"] for one in now] == [row["seeds"][part]["mean"] for part in parts]
-    return means and accuracies(found[params.name(key)]).items() <= row.items()
 
 
 def _reproduced(params: Params, rows: dict[str, Ranked], found: dict[str, Scores]) -> list[dict[str, Any]]:
@@ -182,12 +181,11 @@ def _ablations(params: Params, trainings: dict[str, Description]) -> tuple[list[
     """The ablations of current recipes by METHOD, and the architectures whose ablation is another one."""
     ablations, other = list[Ablation](), list[str]()
     for path in sorted(Path("metrics/ablation").glob("*.json")):
-        content, key = read_json(path, dict[str, Any]), path.stem
-        description = trainings.get(params.name(key)) if key in params.models else None
-        if description and content.get("training") == description.identity and content.get("method") == METHOD:
-            ablations.append(checked(path, content, Ablation))
+        description = trainings.get(params.name(path.stem)) if path.stem in params.models else None
+        if description and (ablation := read_ablation(path, description.identity)):
+            ablations.append(ablation)
         else:
-            other.append(key)
+            other.append(path.stem)
     return ablations, other
 
 

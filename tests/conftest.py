@@ -15,16 +15,21 @@ from http.server import BaseHTTPRequestHandler, SimpleHTTPRequestHandler, Thread
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 import torch
 from dvc.utils.serialize import modify_yaml
 
 from fashion.cli.advice import explained
+from fashion.data.datasets import DATASETS
 from fashion.data.fetching import fetch
 from fashion.data.reading import Part, read_part, read_split
 from fashion.data.splitting import split
-from fashion.files import write_bytes
+from fashion.files import write_bytes, write_json
 from fashion.frames import write_csv
+from fashion.judging import scores
+from fashion.judging.evaluated import HISTORY
 from fashion.networks import weights
 from fashion.networks.building import build
 from fashion.networks.hardware import choose
@@ -106,6 +111,28 @@ def ranked(key: str, accuracy: float) -> dict[str, Any]:
         "level_with": [],
     }
     return {"model": key, "split": "x", **numbers, **accuracies, **other, "published": {}}
+
+
+PARTS = ("train", "validation", "common_validation", "test", "mirrored_test")
+HARDWARE: dict[str, Any] = {"device": "cpu", "processor": "AVX2", "precision": "fp32", "kernels": "portable"}
+HARDWARE |= {"compile": False, "channels_last": True, "deterministic": True}
+
+
+def evaluated(name: str, truth: Any, predicted: Any, training: str = "", weights: str = "", epochs: int = 1) -> None:
+    """Write what the stage evaluate writes of a training with these predictions on every part; epoch 1 is its best."""
+    key, _, seed = name.rpartition("-")
+    certain = np.eye(10)[predicted]
+    what = {"model": key, "dataset": "fashion_mnist", "split": "x", "epoch": 1, "seed": int(seed)}
+    what |= {"training": training, "weights": weights, "hardware": HARDWARE, "torch": "2.15"}
+    what |= {"parameters": 10, "total_parameters": 10, "flops": 1}
+    what |= {"training_flops": scores.training_flops(1, len(truth), epochs)}
+    what |= dict.fromkeys(PARTS, scores.overall(truth, certain))
+    what |= scores.details(truth, certain, DATASETS["fashion_mnist"].classes, 20)
+    what["layers"] = [{"name": "logits", "kind": "Linear", "shape": [10], "parameters": 10}]
+    write_json(Path(f"metrics/evaluate/{name}.json"), what)
+    write_csv(Path(f"metrics/predictions/{name}.csv"), pd.DataFrame({"truth": truth, "prediction": predicted}))
+    history = pd.DataFrame(0.5, index=range(epochs), columns=[*HISTORY])
+    write_csv(Path(f"metrics/history/{name}.csv"), history.assign(epoch=range(1, epochs + 1)))
 
 
 Tool = Callable[..., tuple[int, str, str]]

@@ -20,7 +20,7 @@ from fashion.judging.doubtful import TABLE as DOUBTFUL
 from fashion.judging.doubtful import doubtful
 from fashion.judging.labels import read_labels
 from fashion.judging.neighbours import COLUMNS, TABLE
-from tests.conftest import ROOT, Tool, ranked
+from tests.conftest import ROOT, Tool, evaluated, ranked
 
 RNG = np.random.default_rng(0)
 TRUTH = np.arange(1000) % 10
@@ -40,7 +40,7 @@ def committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
     rows = {}
     for key, labels in NETWORKS.items():
-        write_csv(Path(f"metrics/predictions/{key}-0.csv"), pd.DataFrame({"truth": TRUTH, "prediction": labels}))
+        evaluated(f"{key}-0", TRUTH, labels)
         rows[key] = ranked(key, accuracy_score(TRUTH, labels))
     write_json(Path("metrics/leaderboard.json"), rows)
     table = pd.DataFrame(0, index=range(1000), columns=[*COLUMNS])

@@ -131,6 +131,17 @@ def test_a_file_that_cannot_be_written_is_reported(
     assert not list(Path(place).glob("*"))
 
 
+@pytest.mark.parametrize("packed", [b"cut off", gzip.compress(b"another program's")], ids=["damaged", "other"])
+def test_a_wrong_compressed_file_hides_no_right_one(published: Path, packed: bytes) -> None:
+    """A correct uncompressed file is taken from a folder whose compressed one is damaged, or of another program."""
+    contents = {name: gzip.decompress((published / f"{name}.gz").read_bytes()) for name in NAMES}
+    for name, content in contents.items():
+        (published / f"{name}.gz").write_bytes(packed)
+        (published / name).write_bytes(content)
+    assert list(fetch("fashion_mnist", Path("raw"), str(published))) == [f"{name}: from {published}" for name in NAMES]
+    assert {path.name: path.read_bytes() for path in Path("raw").iterdir()} == contents
+
+
 @pytest.mark.parametrize("kind", ["compressed", "uncompressed", "url"])
 def test_files_come_from_a_folder_or_a_url(published: Path, kind: str) -> None:
     """Files arrive uncompressed and readable; if fetched again, correct ones are kept, and wrong ones replaced."""

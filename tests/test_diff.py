@@ -27,7 +27,7 @@ def results(workspace: Workspace, key: str, wrong: Sequence[int], truth: np.ndar
         "model": key,
         "validation": {"accuracy": 0.9},
         "test": {"accuracy": accuracy},
-        "classes": [{"class": f"class {number}"} for number in range(10)],
+        "classes": [{"class": f"class {number}", "recall": 0.9} for number in range(10)],
     }
     write_json(workspace.folder / f"metrics/evaluate/{key}-0.json", scores)
     table = pd.DataFrame({"truth": truth, "prediction": predictions})
@@ -179,9 +179,19 @@ def test_the_origins_main_is_used(
     ("file", "content", "message"),
     [
         ("metrics/report.json", "{", "metrics/report.json is damaged, here or in that commit (Expecting"),
-        ("metrics/report.json", "[]", "metrics/report.json is damaged, here or in that commit (not a mapping)"),
+        ("metrics/report.json", "[]", "metrics/report.json is damaged, here or in that commit (the whole: Input"),
+        (
+            "metrics/report.json",
+            '{"model": []}',
+            "metrics/report.json is damaged, here or in that commit (model",
+        ),
+        ("metrics/report.json", '{"model": "../x", "seed": 0}', "metrics/report.json is damaged"),
+        ("metrics/evaluate/fcnn-0.json", "{}", "metrics/evaluate/fcnn-0.json is damaged"),
+        ("metrics/evaluate/fcnn-0.json", '{"test": {"accuracy": 1' + 400 * "0", "metrics/evaluate/fcnn-0.json is da"),
         ("metrics/predictions/fcnn-0.csv", "truth,label\n1,1\n", "metrics/predictions/fcnn-0.csv is damaged"),
         ("metrics/predictions/fcnn-0.csv", "<<<<<<< ours\n", "metrics/predictions/fcnn-0.csv is damaged"),
+        ("metrics/predictions/fcnn-0.csv", f"truth,prediction\n{10**20},1\n", "metrics/predictions/fcnn-0.csv is da"),
+        ("metrics/predictions/fcnn-0.csv", "truth,prediction\n10,1\n", "metrics/predictions/fcnn-0.csv is damaged"),
     ],
 )
 def test_damaged_files_are_named(workspace: Workspace, file: str, content: str, message: str) -> None:
@@ -192,18 +202,45 @@ def test_damaged_files_are_named(workspace: Workspace, file: str, content: str, 
         diff(None)
 
 
-@pytest.mark.parametrize("content", ['{"test": null}', '{"test": 1, "classes": null}', '{"classes": [1]}'])
-def test_incomplete_scores_are_shown_as_far_as_they_go(
-    workspace: Workspace, capsys: pytest.CaptureFixture[str], content: str
+def test_what_git_cannot_show_is_not_taken_for_absent(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without accuracies in a file of scores there are hyphens, and without names of classes their labels."""
-    for key in ("lenet5", "fcnn"):
-        results(workspace, key, range(0, 1000, 10))
-        (workspace.folder / f"metrics/evaluate/{key}-0.json").write_text(content)
-    report(workspace, "lenet5", 0.9)
-    text = "\n".join(printed(capsys, "HEAD"))
-    assert "\n| 0 | " in text
-    assert "| `fcnn-0` | 90.00% → - | 90.00% → - |" in text
+    """Without its server, a clone without file contents ends with git's own cause, and calls no training new."""
+    workspace.run("git", "config", "uploadpack.allowFilter", "true")
+    results(workspace, "lenet5", range(50))
+    workspace.commit("better")
+    workspace.run("git", "clone", "--quiet", "--filter=blob:none", f"file://{workspace.folder}", "../partial")
+    workspace.folder.rename(tmp_path / "moved")
+    monkeypatch.chdir(tmp_path / "partial")
+    with pytest.raises(FashionError, match=r"^git show .* fails: fatal: "):
+        diff("HEAD~1")
+
+
+def test_a_shallow_clone_is_told_to_fetch(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If a clone has origin/main, but not where the branch left it, the message says so, and how to get that."""
+    workspace.run("git", "switch", "--quiet", "--create", "work")
+    results(workspace, "lenet5", range(50))
+    workspace.commit("better")
+    workspace.run("git", "switch", "--quiet", "main")
+    results(workspace, "fcnn", range(50))
+    workspace.commit("meanwhile")
+    shallow = ("--quiet", "--depth", "1", "--no-single-branch", "--branch", "work")
+    workspace.run("git", "clone", *shallow, f"file://{workspace.folder}", "../shallow")
+    monkeypatch.chdir("../shallow")
+    with pytest.raises(FashionError, match=r"does not know where HEAD left origin/main: .* git fetch --unshallow\.$"):
+        diff(None)
+
+
+@pytest.mark.usefixtures("workspace")
+def test_a_clone_of_another_user_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If git refuses a folder of another owner, its own words with the cure are shown in one line."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    with pytest.raises(
+        FashionError, match=r"detected dubious ownership .* git config --global --add safe.directory"
+    ) as one:
+        diff(None)
+    assert str(one.value).isprintable()
 
 
 def test_a_missing_base_is_reported(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +255,7 @@ def test_a_missing_base_is_reported(workspace: Workspace, tmp_path: Path, monkey
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", os.fspath(tmp_path))
     (tmp_path / "params.yaml").write_text("model: lenet5\n")
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(FashionError, match="there is no git repository here"):
+    with pytest.raises(FashionError, match=r"there is no clone of the project here .*: fatal: not a git repository"):
         diff(None)
     monkeypatch.chdir(workspace.folder / "metrics")
     with pytest.raises(FashionError, match=r"params\.yaml is not here"):

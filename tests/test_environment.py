@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -24,14 +25,14 @@ import json, os, sys
 from fashion.cli import lifetime
 from fashion.environment import prepare
 prepare(*sys.argv[1:3])
-names = ("ATEN_", "MALLOC_", "ONEDNN_", "MKL_")
+names = ("ATEN_", "DVCLIVE_", "MALLOC_", "ONEDNN_", "MKL_")
 print(json.dumps([sys.argv[1:], {name: value for name, value in os.environ.items() if name.startswith(names)}]))
 """
 
 
 def prepared(kernels: str, precision: str = "fp32", **own: str) -> tuple[list[str], dict[str, str]]:
     """The arguments and the environment variables of a process after `prepare`."""
-    names = ("ATEN_", "MALLOC_", "ONEDNN_", "MKL_")
+    names = ("ATEN_", "DVCLIVE_", "MALLOC_", "ONEDNN_", "MKL_")
     clean = {name: value for name, value in os.environ.items() if not name.startswith(names)}
     done = subprocess.run(
         [sys.executable, "-c", CODE, kernels, precision, "a b"],
@@ -80,6 +81,12 @@ def test_memory_settings_of_the_user_are_kept() -> None:
     assert prepared("fastest", **own) == (["fastest", "fp32", "a b"], own)
 
 
+def test_switches_of_dvclive_are_dropped() -> None:
+    """What a training writes does not depend on dvclive's variables in the user's environment."""
+    own = {"MALLOC_TOP_PAD_": "1"}
+    assert prepared("fastest", **own, DVCLIVE_TEST="1", DVCLIVE_RESUME="1")[1] == own
+
+
 @pytest.mark.skipif(not native("fp32"), reason="needs a processor with AVX2")
 def test_kernels_of_the_user_are_replaced() -> None:
     """`portable` sets the portable kernels, whatever the caller's environment contains."""
@@ -97,12 +104,13 @@ def test_dvc_finds_this_python(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_lock_of_any_bytes_is_compared(checkout: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A lock that is not text is one whose entries are all lost."""
+    """A lock that is not text is one whose entries are all lost; it is reported until this DVC has written one."""
     workspace = checkout.clone(tmp_path / "project")
     monkeypatch.chdir(workspace.folder)
-    assert list(losses()) == []
+    assert list(losses(time.time())) == []
     Path("dvc.lock").write_bytes(b"\xff\n")
-    (warning,) = losses()
+    assert list(losses(0)) == []
+    (warning,) = losses(time.time())
     assert re.match(r"warning: dvc\.lock lacks 5 of the entries in the last commit.* git restore dvc\.lock$", warning)
 
 
@@ -112,6 +120,16 @@ def test_any_encoding_can_be_written() -> None:
     command = [sys.executable, "-m", "tools", "models"]
     done = subprocess.run(command, cwd=ROOT, env=variables, check=True, capture_output=True, text=True)
     assert "\\x" in done.stdout
+
+
+def test_a_pipe_gets_plain_lines() -> None:
+    """With FORCE_COLOR, which CI services set, a table in a pipe has neither escape codes nor wrapped lines."""
+    command = [sys.executable, "-m", "tools", "models"]
+    tables = [
+        subprocess.run(command, cwd=ROOT, env=os.environ | more, check=True, capture_output=True, text=True).stdout
+        for more in ({}, {"FORCE_COLOR": "1", "COLUMNS": "80"})
+    ]
+    assert tables[0] == tables[1]
 
 
 def test_closed_streams_become_the_null_device() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,7 +20,7 @@ from safetensors.torch import save
 from fashion.cli.advice import in_row, sentence
 from fashion.data.reading import Part, read_idx, read_split
 from fashion.errors import FashionError
-from fashion.files import read_json
+from fashion.files import read_json, write_json, write_text
 from fashion.frames import read_csv
 from fashion.judging.evaluated import HISTORY, Scores
 from fashion.judging.summaries import Ranked
@@ -138,7 +139,7 @@ def test_any_bytes_are_read_or_reported(name: str, data: st.DataObject) -> None:
     whole, read = READERS[name]
     content = data.draw(mutations(whole))
     with TemporaryDirectory() as folder:
-        path = Path(folder, FOLDER, "file")
+        path = Path(folder, FOLDER, "lenet5-0.safetensors")
         path.parent.mkdir()
         path.write_bytes(content)
         message = str(path)
@@ -167,9 +168,9 @@ def test_a_description_is_not_trusted(tmp_path: Path, layers: dict[str, object],
     """Weights whose description is of another network, however large, are refused before memory is allocated."""
     header = weights.header(SMALL, choose("cpu", SMALL.gpu).record()) | {"epoch": 1}
     header["description"]["architecture"]["layers"] = {"flatten": ["Flatten", {}], **layers}
-    path = tmp_path / "net.safetensors"
+    path = tmp_path / "lenet5-0.safetensors"
     path.write_bytes(weights.dumps(STATE, header))
-    with pytest.raises(FashionError, match=rf"net\.safetensors contradicts its own description .*{message}"):
+    with pytest.raises(FashionError, match=rf"lenet5-0\.safetensors contradicts its own description .*{message}"):
         load(path)
 
 
@@ -177,7 +178,7 @@ def test_a_description_is_not_trusted(tmp_path: Path, layers: dict[str, object],
     ("name", "old", "new", "message"),
     [
         ("scores", r'"shape": \[.*?\]', '"shape": 5', r"layers\.0\.shape"),
-        ("scores", r'"interval": \[.*?\]', '"interval": [0.1, 0.2]', "train: .*the accuracy is not in its interval"),
+        ("scores", r'"interval": \[.*?\]', '"interval": [0.1, 0.2]', "train: .*accuracy and interval are not those of"),
         ("description", '"out_features": 10', '"out_features": 1e400', "is damaged .*Out of range"),
     ],
 )
@@ -188,3 +189,11 @@ def test_values_that_make_no_sense_are_reported(tmp_path: Path, name: str, old: 
     path.write_text(re.sub(old, new, content.decode(), count=1, flags=re.DOTALL))
     with pytest.raises(FashionError, match=message):
         read(path)
+
+
+def test_half_a_surrogate_pair_is_written_as_an_escape(tmp_path: Path) -> None:
+    """Text with what UTF-8 lacks, as JSON and YAML may have it, is written; in JSON it is read as it was."""
+    write_text(tmp_path / "page.md", "a\ud800b")
+    assert (tmp_path / "page.md").read_text(encoding="utf-8") == "a\\ud800b"
+    write_json(tmp_path / "name.json", {"name": "a\ud800b"})
+    assert read_json(tmp_path / "name.json", dict[str, Any]) == {"name": "a\ud800b"}

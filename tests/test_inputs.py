@@ -66,7 +66,7 @@ def test_a_description_may_not_change_while_it_is_used(tmp_path: Path, monkeypat
         pytest.raises(FashionError, match=r"^settings or code of cnn-0 changed while it trained: "),
         unchanged("cnn-0"),
     ):
-        file.write_text(description.model_copy(update={"seed": description.seed + 1}).text)
+        file.write_text(description.model_copy(update={"code": "edited"}).text)
 
 
 @pytest.mark.parametrize(
@@ -193,6 +193,10 @@ def source(path: str) -> Path:
 
 @pytest.mark.dvc
 def test_an_unknown_training_is_refused(opened: tuple[Workspace, dict[str, set[str]]]) -> None:
-    """A name that is no training's is refused with the closest name."""
-    output = opened[0].run(sys.executable, "-m", "stages", "train", "lenet5", fails=True)
+    """A name that is no training's is refused with the closest name, and one that may be a path by every stage."""
+    workspace = opened[0]
+    output = workspace.run(sys.executable, "-m", "stages", "train", "lenet5", fails=True)
     assert output == "error: no training is called 'lenet5': did you mean lenet5-1?\n"
+    for stage in ("train", "evaluate"):
+        output = workspace.run(sys.executable, "-m", "stages", stage, "../evil-0", fails=True)
+        assert output == "error: no training is called '../evil-0': a name is KEY-SEED, lenet5-0 for example.\n"

@@ -10,14 +10,15 @@ import pytest
 
 from fashion.data.reading import Labels
 from fashion.errors import FashionError
-from fashion.files import read_json, write_json
+from fashion.files import read_json, rounded, write_json
 from fashion.frames import write_csv
 from fashion.judging.doubtful import TABLE as DOUBTFUL
 from fashion.judging.doubtful import doubtful, read_doubtful
 from fashion.judging.neighbours import COLUMNS, NEAR, TABLE
-from fashion.judging.ranking import over_seeds, ranking
+from fashion.judging.ranking import BOARD, over_seeds, ranking, read_ranking
 from fashion.judging.summaries import Seeds
 from fashion.settings.params import MoreSeeds, Params
+from tests.conftest import evaluated
 
 TRUTH = np.arange(20) % 10
 # fcnn_published has the layers of fcnn.
@@ -44,23 +45,32 @@ def ranked(
     predicted: Mapping[str, Labels] | None = None,
     common: Mapping[str, float] | None = None,
 ) -> dict[str, dict[str, Any]]:
-    """The leaderboard's rows of networks with these accuracies, on validation and test images, one for each seed.
+    """The leaderboard's rows of networks whose scores are `found`."""
+    return {row["model"]: row for row in ranking(params, found(by_key, predicted, common))[0]}
+
+
+def found(
+    by_key: Mapping[str, Sequence[float]],
+    predicted: Mapping[str, Labels] | None = None,
+    common: Mapping[str, float] | None = None,
+) -> dict[str, Any]:
+    """The scores of networks with these accuracies, on validation and test images, one for each seed.
 
     predicted: by the first seed, by default the true labels. common: the accuracies on the validation images that all
     have in common, by default those on all. The first five test images are near-duplicates.
     """
     table = pd.DataFrame(0, index=range(20), columns=[*COLUMNS]).assign(image=range(20), label=TRUTH)
     write_csv(TABLE, table.assign(distance=np.where(np.arange(20) < 5, NEAR, NEAR + 1)))
-    found: dict[str, Any] = {}
+    scores: dict[str, Any] = {}
     for key, values in by_key.items():
         labels = (predicted or {}).get(key, TRUTH)
-        write_csv(Path(f"metrics/predictions/{key}-0.csv"), pd.DataFrame({"truth": TRUTH, "prediction": labels}))
+        evaluated(f"{key}-0", TRUTH, labels)
         for seed, value in enumerate(values):
             part = {"accuracy": value, "interval": [0.0, 1.0], "images": len(TRUTH)}
             sizes = {"split": "x", "parameters": 1, "training_flops": 1}
-            found[f"{key}-{seed}"] = sizes | dict.fromkeys(("train", "validation", "test"), part)
-            found[f"{key}-{seed}"]["common_validation"] = part | {"accuracy": (common or {}).get(key, value)}
-    return {row["model"]: row for row in ranking(params, found)[0]}
+            scores[f"{key}-{seed}"] = sizes | dict.fromkeys(("train", "validation", "test"), part)
+            scores[f"{key}-{seed}"]["common_validation"] = part | {"accuracy": (common or {}).get(key, value)}
+    return scores
 
 
 def mistaken(*images: int, by: int = 1) -> Labels:
@@ -133,6 +143,31 @@ def test_doubtful_labels_of_other_images_are_refused(rows: list[list[int]]) -> N
     write_csv(DOUBTFUL, pd.DataFrame(rows, columns=["image", "label", "prediction"]))
     with pytest.raises(FashionError, match=r"^metrics/doubtful.csv is of other test images: run dvc repro"):
         read_doubtful(TRUTH)
+
+
+@pytest.mark.parametrize("change", ["row", "distinct_accuracy", "test_accuracy", "seeds", "judge", "doubts"])
+def test_a_ranking_of_other_scores_is_refused(params: Params, change: str) -> None:
+    """The leaderboard's files are read as its stage writes them, and refused if anything does not follow from scores.
+
+    Cases: a row is missing, its accuracies are others, a seed was evaluated later, a judge or a doubted label is wrong.
+    """
+    scores = found({key: [accuracy] for key, accuracy in VALIDATION.items()}, dict.fromkeys(VALIDATION, mistaken(10)))
+    rows, doubts = ranking(params, scores)
+    board: dict[str, Any] = {row["model"]: row for row in rows}
+    write_json(BOARD, board)
+    write_csv(DOUBTFUL, doubts)
+    assert read_ranking(params, scores) == rounded(board)
+    if change == "row":
+        del board["fcnn"]
+    elif change == "seeds":
+        scores |= found({"fcnn": [0.94, 0.95]}, {"fcnn": mistaken(10)})
+    elif change == "doubts":
+        write_csv(DOUBTFUL, doubts[:0])
+    else:
+        board["fcnn"][change] = change != "judge" and 0.94001
+    write_json(BOARD, board)
+    with pytest.raises(FashionError, match=r"is not of the current scores: run dvc repro --single-item models/dvc"):
+        read_ranking(params, scores)
 
 
 def test_all_pages_show_the_same_mean() -> None:

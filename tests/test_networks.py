@@ -79,7 +79,7 @@ def test_a_step_reaches_every_weight(params: Params, key: str) -> None:
 @pytest.mark.parametrize("key", KEYS)
 def test_weights_are_read_back_from_a_file(params: Params, tmp_path: Path, key: str) -> None:
     """A network read back gives the same logits, has its description and epoch, and in any memory layout its bytes."""
-    written, path = params.describe(key), tmp_path / "weights.safetensors"
+    written, path = params.describe(key), tmp_path / f"{key}-0.safetensors"
     header = weights.header(written, choose("cpu", written.gpu).record()) | {"epoch": 7}
     network = build(written.architecture.layers, written.architecture.init, seed=1).eval()
     path.write_bytes(weights.dumps(network.state_dict(), header))

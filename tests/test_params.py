@@ -74,7 +74,7 @@ TEXT = (ROOT / "params.yaml").read_text()
         ("split: holdout_6k", "split: holdout_7k", "models.lenet5.split names 'holdout_7k'"),
         ("tanh1: Tanh", "tanh1: [Tanh]", "models.lenet5.layers.tanh1 is ['Tanh']: it must be a layer's class"),
         ("  convnet:\n    split", "  Conv-Net:\n    split", "models.Conv-Net is not a valid name: use lower-case"),
-        ("  convnet:\n    split", "  5:\n    split", "models.5 is not a valid name: use lower-case"),
+        ("  convnet:\n    split", "  5:\n    split", "models.5 is a number: put the name in quotes."),
         ("    split: holdout_6k", "    splt: holdout_6k", "models.lenet5.splt is not a setting: did you mean split?"),
         (
             "  seeds:\n  - 10\n",

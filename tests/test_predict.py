@@ -12,10 +12,11 @@ import torch
 from PIL import Image
 
 from fashion.data.reading import Part, read_part
+from fashion.files import md5
 from fashion.networks import weights
 from fashion.networks.weights import load
 from fashion.using.pictures import png, prepared
-from tests.conftest import Tool, inputs
+from tests.conftest import Tool, evaluated, inputs
 
 WEIGHTS = Path("models/lenet5-0.safetensors")
 
@@ -149,6 +150,39 @@ def test_missing_weights_are_reported(inside: Path, tool: Tool) -> None:
         "dvc repro models/dvc.yaml:train@alexnet-0 trains it, dvc pull models/dvc.yaml:train@alexnet-0 fetches it."
     )
     assert tool("predict", "shirt.png", "--model", "alexnet") == (1, "", expected)
+
+
+def test_weights_of_another_training_are_refused(test_part: Part, tool: Tool) -> None:
+    """Weights under another training's name, and those with the classes in another order, give no prediction."""
+    written(Path(), test_part.images, "tile.png")
+    content = WEIGHTS.read_bytes()
+    Path("models/cnn-0.safetensors").write_bytes(content)
+    errors = tool("predict", "tile.png", "--model", "cnn")[2]
+    assert errors.startswith("error: models/cnn-0.safetensors contradicts its own description (it is of lenet5-0): tra")
+    tensors, header = weights.read(WEIGHTS)
+    WEIGHTS.write_bytes(weights.dumps(tensors, header | {"classes": [*"9876543210"]}))
+    assert "(its classes are not those of its data set): train it again" in tool("predict", "tile.png")[2]
+
+
+def test_weights_that_changed_after_their_evaluation_are_refused(test_part: Part, tool: Tool) -> None:
+    """One bit that flips in the weights' file is found by the sum that its scores have; without scores it counts."""
+    written(Path(), test_part.images, "tile.png")
+    description, content = load(WEIGHTS)[1], WEIGHTS.read_bytes()
+    for identity, sum_of, code in (
+        (description.identity, md5(content), 0),
+        (description.identity, md5(content[::-1]), 1),
+        ("of older settings", md5(content[::-1]), 0),
+    ):
+        evaluated("lenet5-0", test_part.labels, test_part.labels, training=identity, weights=sum_of)
+        assert tool("predict", "tile.png")[0] == code
+    evaluated("lenet5-0", test_part.labels, test_part.labels, training=description.identity, weights=md5(content))
+    WEIGHTS.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert tool("predict", "tile.png") == (
+        1,
+        "",
+        "error: models/lenet5-0.safetensors is not the file that was evaluated: "
+        "run dvc repro models/dvc.yaml:evaluate@lenet5-0.",
+    )
 
 
 @pytest.mark.parametrize("classes", [None, ["a"], [1] * 10, "0123456789", {"a": 1}, [*"0123456789"]])

@@ -7,40 +7,23 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fashion.data.reading import Part
 from fashion.errors import FashionError
 from fashion.files import write_json
-from fashion.frames import write_csv
+from fashion.frames import read_csv, write_csv
+from fashion.judging.ablations import ingredients
 from fashion.judging.comparing import METHOD
 from fashion.judging.current import trained_on
 from fashion.judging.evaluated import HISTORY
 from fashion.judging.neighbours import COLUMNS, TABLE, counts, read_neighbours
 from fashion.settings.params import Params, Published
 from stages import results as stage
-from tests.conftest import ROOT, ranked
+from tests.conftest import evaluated
 
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder with two current scores, of lenet5 and fcnn, and 20 images of each part."""
+    """An empty folder to work in."""
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text((ROOT / "params.yaml").read_text())
-    scores: dict[str, Any] = {part: {"accuracy": 0.9} for part in ("train", "validation", "test")}
-    images = np.random.default_rng(0).integers(0, 256, (20, 28, 28), np.uint8)
-    monkeypatch.setattr(stage, "descriptions", dict)
-    found = {f"{key}-0": scores | {"model": key} for key in ("lenet5", "fcnn")}
-    monkeypatch.setattr(stage, "current", lambda _: (found, []))
-    monkeypatch.setattr(stage, "read_part", lambda *_: Part(images, np.arange(20) % 10))
-
-
-@pytest.mark.parametrize("board", [{}, {"lenet5": 0.9}, {"lenet5": 0.9, "fcnn": 0.8}])
-def test_an_older_leaderboard_is_refused(board: dict[str, float]) -> None:
-    """A ranking without one of the current networks, or with an older accuracy of it, is refused."""
-    write_json(Path("metrics/leaderboard.json"), {key: ranked(key, accuracy) for key, accuracy in board.items()})
-    with pytest.raises(
-        FashionError, match=r"^metrics/leaderboard.json does not rank the current scores: run dvc repro"
-    ):
-        stage.results()
 
 
 HARDWARE = {"device": "cpu", "processor": "AVX512-BF16", "precision": "bf16", "kernels": "portable"}
@@ -63,8 +46,9 @@ def test_a_source_is_compared_with_current_seeds_epoch_by_epoch(params: Params) 
     charted = Published(source="x", validation_curve=[0.5, 0.6, 0.7, 0.8, 0.8, 0.8, 0.8])
     published = {"lenet5": charted, "alexnet": charted, "fcnn": Published(source="x")}
     for name, accuracy in {"lenet5-0": 0.9, "lenet5-1": 0.1, "lenet5-2": 0.7}.items():
-        history = pd.DataFrame(1.0, index=range(6), columns=[*HISTORY])
-        write_csv(Path(f"metrics/history/{name}.csv"), history.assign(epoch=range(1, 7), validation_accuracy=accuracy))
+        evaluated(name, np.zeros(1, np.int64), np.zeros(1, np.int64), epochs=6)
+        path = Path(f"metrics/history/{name}.csv")
+        write_csv(path, read_csv(path, HISTORY).assign(validation_accuracy=accuracy))
     found: Any = {name: {"validation": {"images": 200}} for name in ("lenet5-0", "lenet5-2", "fcnn-0")}
     compared = stage.curves(params.model_copy(update={"published": published}), found)
     rows = [[accuracy, 0.9, 0.7] for accuracy in (0.5, 0.6, 0.7, 0.8, 0.8, 0.8)]
@@ -73,22 +57,11 @@ def test_a_source_is_compared_with_current_seeds_epoch_by_epoch(params: Params) 
     assert compared == {"lenet5": {"seeds": ["0", "2"], "rows": rows, "images": 200, **means}}
 
 
-def test_a_leaderboard_of_other_seeds_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ranking whose mean lacks a second seed, which is evaluated by now, is refused."""
-    write_json(Path("metrics/leaderboard.json"), {key: ranked(key, 0.9) for key in ("lenet5", "fcnn")})
-    found, _ = stage.current({})
-    later = {part: {"accuracy": 0.91} for part in ("train", "validation", "test")}
-    monkeypatch.setattr(stage, "current", lambda _: (found | {"lenet5-1": later}, []))
-    with pytest.raises(FashionError, match=r"^metrics/leaderboard.json does not rank the current scores"):
-        stage.results()
-
-
 def test_ablations_of_other_recipes_and_methods_are_left_out(params: Params) -> None:
     """An ablation is shown if it is of the current recipe and judged as now; others, without intervals, are named."""
     trainings = {params.name(key): params.describe(key) for key in ("lenet5", "fcnn", "cnn")}
-    whole = {"without": "", "accuracies": [0.9, 0.91], "mean": 0.905, "deviation": 0.007, "p": None}
-    older = {"epochs": 3, "seeds": 2, "rows": [whole]}
-    newer = {"method": METHOD, "epochs": 3, "seeds": 2, "rows": [whole | {"interval": None}]}
+    older = {"epochs": 3, "seeds": 2, "rows": ingredients({"": [0.9, 0.91], "warmup": [0.9, 0.9]})}
+    newer = older | {"method": METHOD}
     for key, training, form in (
         ("lenet5", trainings["lenet5-0"].identity, older),
         ("fcnn", trainings["fcnn-0"].identity, newer),
@@ -122,3 +95,11 @@ def test_neighbours_of_other_training_images_are_refused(wrong: dict[str, int]) 
     write_csv(TABLE, table.assign(**wrong))
     with pytest.raises(FashionError, match=r"^metrics/neighbours.csv is of other training images: run dvc repro"):
         read_neighbours(test, test)
+
+
+@pytest.mark.parametrize("seconds", [None, {}, {"make setup": []}, {"make setup": [1], "make repro": ["x"]}])
+def test_timings_of_another_form_are_refused(seconds: object) -> None:
+    """Measurements without one of the commands that README lists, or without seconds, are damage."""
+    write_json(stage.WAITING, {"machine": "x", "seconds": seconds})
+    with pytest.raises(FashionError, match=r"^benchmarks/pipeline\.json is damaged"):
+        stage._waiting()

@@ -14,7 +14,7 @@ import pytest
 
 from fashion.code.identity import Record
 from fashion.environment import native
-from fashion.repository.locks import md5
+from fashion.files import md5
 from fashion.settings.params import Params
 from tests.conftest import REAL, ROOT, SEEDS, Workspace
 from tests.test_docs import changes
@@ -103,7 +103,9 @@ def test_check_says_what_became_stale_and_through_what(workspace: Workspace) -> 
     # The stages as DVC records them when they have run with these inputs.
     inputs = {f"train@{name}": f"data/inputs/train/{name}.json" for name in TRAININGS}
     inputs |= {"evaluate@lenet5-0": "data/inputs/code/evaluate.txt", "report": "data/inputs/code/report.txt"}
-    stages = {name: {"deps": [{"path": path, "md5": md5(workspace.text(path))}]} for name, path in inputs.items()}
+    stages = {
+        name: {"deps": [{"path": path, "md5": md5(workspace.text(path).encode())}]} for name, path in inputs.items()
+    }
     (workspace.folder / "models/dvc.lock").write_text(json.dumps({"schema": "2.0", "stages": stages}))
     assert workspace.run(*CHECK) == ""
     workspace.replace("params.yaml", "fp32\n      learning_rate: 0.1", "fp32\n      learning_rate: 0.2")

@@ -86,17 +86,24 @@ def test_the_table_shows_the_same(inside: Path, tool: Tool) -> None:
 
 
 def test_running_statistics_are_scored(inside: Path, tool: Tool) -> None:
-    """Batch norm's statistics, and its counters, which are integers, are loaded from a plain file."""
+    """Batch norm's statistics are loaded from a plain file, with or without its counters, which are integers.
+
+    Also from the file of a network that was compiled, or in DataParallel: its names have a prefix.
+    """
     layers = {"flatten": "Flatten", "norm": "BatchNorm1d", "logits": {"Linear": {"out_features": 10}}}
     with modify_yaml(inside / "params.yaml") as params:
         params["models"]["lenet5"]["layers"] = layers
     row = Params.load().models["lenet5"]
     network = build(row.layers)
     network(torch.rand(50, 1, 28, 28))
-    Path("plain.safetensors").write_bytes(save(network.state_dict()))
+    state = network.state_dict()
+    uncounted = {name: tensor for name, tensor in state.items() if name != "norm.num_batches_tracked"}
     test = read_part(inside / "data/raw", "test")
     right = network.eval()(inputs(test.images, row.pixels).float()).argmax(1).numpy() == test.labels
-    assert scored(tool, "plain.safetensors")["test"]["correct"] == right.sum()
+    for prefix, tensors in (("", state), ("", uncounted), ("module.", state), ("_orig_mod.module.", uncounted)):
+        content = save({f"{prefix}{name}": tensor for name, tensor in tensors.items()})
+        Path("plain.safetensors").write_bytes(content)
+        assert scored(tool, "plain.safetensors")["test"]["correct"] == right.sum()
 
 
 def refused(tool: Tool, file: str, expected: str) -> None:

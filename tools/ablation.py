@@ -6,7 +6,6 @@ import sys
 from contextlib import suppress
 from itertools import product
 from pathlib import Path
-from statistics import fmean, stdev
 from typing import Any
 
 import pandas as pd
@@ -16,7 +15,8 @@ from dvc.api import metrics_show
 
 from fashion.errors import FashionError
 from fashion.files import write_json
-from fashion.judging.comparing import LEVEL, METHOD, contributions, p_value, seeds_needed
+from fashion.judging.ablations import Ingredient, ingredients
+from fashion.judging.comparing import LEVEL, METHOD, p_value, seeds_needed
 from fashion.repository.commands import DVC, environment, output
 from fashion.settings.description import NO_AUGMENT, Train
 from fashion.settings.params import Params
@@ -47,7 +47,7 @@ def ablation(key: str, seeds: int) -> None:
         accuracies = _accuracies(key, seeds, changes)
     except KeyboardInterrupt:
         raise FashionError("interrupted; the same command resumes the ablation.") from None
-    rows = _rows(accuracies)
+    rows = ingredients(accuracies)
     found = {"model": key, "training": params.describe(key).identity, "method": METHOD}
     write_json(Path(f"metrics/ablation/{key}.json"), found | {"epochs": recipe.epochs, "seeds": seeds, "rows": rows})
     _show(rows)
@@ -75,17 +75,6 @@ def _accuracies(key: str, seeds: int, changes: dict[str, list[str]]) -> dict[str
             _train(name, f"model={key}", f"seeds=[{seed}]", "more_seeds.models=[]", *change)
         found[without].append(metrics_show("metrics/report.json", rev=name)["validation_accuracy"])
     return found
-
-
-def _rows(accuracies: dict[str, list[float]]) -> list[dict[str, Any]]:
-    """The whole recipe, and the recipe without each ingredient, compared with it."""
-    whole, *others = accuracies.values()
-    tests = [(None, None), *contributions(whole, others)]
-    return [
-        {"without": without, "accuracies": values, "mean": fmean(values), "deviation": stdev(values)}
-        | {"interval": interval, "p": p}
-        for (without, values), (interval, p) in zip(accuracies.items(), tests, strict=True)
-    ]
 
 
 def _changes(key: str, recipe: Train) -> dict[str, list[str]]:
@@ -125,7 +114,7 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-def _show(rows: list[dict[str, Any]]) -> None:
+def _show(rows: list[Ingredient]) -> None:
     """Print the accuracies as a table."""
     whole = rows[0]["mean"]
     show(

@@ -5,37 +5,31 @@ from pathlib import Path
 import typer
 
 from fashion.errors import FashionError, printable
-from fashion.files import read_json, write_text
-from fashion.judging.evaluated import accuracies, read_scores
+from fashion.files import write_text
+from fashion.judging.current import current, descriptions
+from fashion.judging.ranking import read_ranking
 from fashion.judging.scores import BINS
-from fashion.judging.summaries import Ranked
-from fashion.networks.weights import load, trained
-from fashion.settings.params import Params
+from fashion.settings.params import Params, stage
 from fashion.showing.pages import render
+from fashion.using.loading import trained
 
 
 def card(key: str, output: Path | None) -> None:
     """Write the card of a trained network, from its weights' description and its committed metrics."""
     params = Params.load()
     name, path = params.name(key), output or Path(f"models/{key}.md")
-    weights = trained(name)
-    _, description, header = load(weights)
-    scores = read_scores(name, description.identity)
-    row = read_json(Path("metrics/leaderboard.json"), dict[str, Ranked]).get(key)
-    # The leaderboard may be older than the scores.
-    if not scores or not row or not accuracies(scores).items() <= row.items():
-        raise FashionError(
-            f"metrics has no scores of {weights}: dvc repro models/dvc.yaml:evaluate@{name}, then "
-            "dvc repro --single-item models/dvc.yaml:leaderboard makes them."
-        )
+    _, description, header = trained(name)
+    found, _ = current(descriptions() | {name: description})
+    if name not in found:
+        raise FashionError(f"{name} is not evaluated: run dvc repro {stage('evaluate', name)} first.")
     page = render(
         "card.md",
         description=description,
         header=header,
         recipe=description.architecture.train,
         bins=BINS,
-        scores=scores,
-        row=row,
+        scores=found[name],
+        row=read_ranking(params, found)[key],
         source=params.published.get(key),
     )
     write_text(path, page)

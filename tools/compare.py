@@ -18,6 +18,7 @@ from fashion.judging.doubtful import RANK, read_doubtful
 from fashion.judging.evaluated import read_all_predictions
 from fashion.judging.labels import read_labels
 from fashion.judging.neighbours import read_near
+from fashion.judging.ranking import BOARD
 from fashion.judging.scores import accuracy
 from fashion.judging.summaries import Ranked
 from fashion.settings.params import Params
@@ -25,7 +26,6 @@ from fashion.showing import charts, markdown
 from fashion.showing.pages import render
 from fashion.showing.tables import show
 
-BOARD = Path("metrics/leaderboard.json")
 # The number of images of each kind that the page shows.
 SHOWN = 20
 
@@ -67,7 +67,7 @@ def compare(file: Path, name: str | None, as_json: bool, as_markdown: bool, page
 
 def _scores(truth: Labels, labels: Labels) -> dict[str, Any]:
     """The accuracy, its interval, and the number of images."""
-    return accuracy(truth, labels) | {"images": len(truth)}
+    return accuracy(int((labels == truth).sum()), len(truth))
 
 
 def _parts(truth: Labels) -> dict[str, NDArray[np.bool_]]:

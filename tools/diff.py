@@ -2,18 +2,19 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import typer
 
 from fashion.errors import FashionError
 from fashion.judging.comparing import LEVEL, Paired, by_class, mcnemar, together
 from fashion.repository.commands import attempt, check_clone, output, resolved
-from fashion.repository.versions import Answers, Read, answers, at, here, mapping
+from fashion.repository.versions import Answers, Read, Scores, answers, at, here, report_in, scores_in
 from fashion.settings.params import PATH
 from fashion.showing.markdown import table
 
 SCORES = "metrics/evaluate"
+PARTS: tuple[Literal["validation", "test"], ...] = ("validation", "test")
 
 
 def diff(base: str | None) -> None:
@@ -32,19 +33,20 @@ def _commit(name: str | None) -> str:
     """The short hash of a commit, by default of the one where HEAD left main."""
     check_clone()
     # The later merge base of the two: a local main may be behind, and a clone of another branch has only origin's.
-    mains = (("main", "origin/main"), ("main",), ("origin/main",))
-    name = name or next(filter(None, (attempt("git", "merge-base", "HEAD", *refs) for refs in mains)), None)
-    if not name:
+    known = [name for name in ("main", "origin/main") if attempt("git", "rev-parse", "--verify", "--quiet", name)]
+    if not (name or known):
         raise FashionError("there is no branch main to compare with: name a commit, HEAD~1 for example.")
-    return resolved(name.strip())
+    if name := name or attempt("git", "merge-base", "HEAD", *known):
+        return resolved(name.strip())
+    raise FashionError(f"git does not know where HEAD left {known[0]}: name a commit, or run git fetch --unshallow.")
 
 
 def _chosen(before: Read, after: Read) -> list[str]:
     """The paired tests of the chosen model's predictions with those of the one chosen before, overall and by class."""
-    was, now = (mapping(read, "metrics/report.json") for read in (before, after))
-    if was == now or not (was and now):
+    was, now = (report_in(read) for read in (before, after))
+    if was is None or now is None or before("metrics/report.json") == after("metrics/report.json"):
         return []
-    old, new = (f"{report.get('model')}-{report.get('seed')}" for report in (was, now))
+    old, new = (f"{report['model']}-{report.get('seed')}" for report in (was, now))
     paired = answers(before, old, after, new)
     chosen = " → ".join(dict.fromkeys((f"`{old}`", f"`{new}`")))
     return [
@@ -55,24 +57,22 @@ def _chosen(before: Read, after: Read) -> list[str]:
 
 def _classes(read: Read, name: str) -> dict[int, str]:
     """The names of the classes in a training's scores, by label."""
-    match mapping(read, f"{SCORES}/{name}.json").get("classes"):
-        case [*rows]:
-            return {label: row["class"] for label, row in enumerate(rows) if isinstance(row, dict) and "class" in row}
-    return {}
+    scores = scores_in(read, name)
+    return {label: row["class"] for label, row in enumerate(scores["classes"])} if scores else {}
 
 
 def _trainings(commit: str, before: Read, after: Read) -> list[str]:
     """A table of the trainings whose scores differ, with the paired tests, corrected together."""
     committed = output("git", "ls-tree", "--name-only", commit, f"{SCORES}/").splitlines()
     names = sorted({Path(file).stem for file in [*committed, *map(str, Path(SCORES).glob("*.json"))]})
-    scores = {name: [mapping(read, f"{SCORES}/{name}.json") for read in (before, after)] for name in names}
+    scores = {name: [scores_in(read, name) for read in (before, after)] for name in names}
     changed = {name: (was, now) for name, (was, now) in scores.items() if was != now}
     pairs = {name: answers(before, name, after, name) for name, (was, now) in changed.items() if was and now}
     comparable = {name: mcnemar(*pair) for name, pair in pairs.items() if pair}
     tests = dict(zip(comparable, together([*comparable.values()]), strict=True))
     rows = []
     for name, (was, now) in changed.items():
-        parts = [f"{_accuracy(was, part)} → {_accuracy(now, part)}" for part in ("validation", "test")]
+        parts = [f"{_accuracy(was, part)} → {_accuracy(now, part)}" for part in PARTS]
         verdict = _verdict(tests.get(name)) if name in pairs else "new" if now else "removed"
         rows.append([f"`{name}`", *parts, verdict])
     corrected = f", Holm-corrected p of {len(tests)} tests" if len(tests) > 1 else ""
@@ -80,12 +80,9 @@ def _trainings(commit: str, before: Read, after: Read) -> list[str]:
     return [table(("training", "validation", "test", title), rows)] if rows else []
 
 
-def _accuracy(scores: dict[str, Any], part: str) -> str:
+def _accuracy(scores: Scores | None, part: Literal["validation", "test"]) -> str:
     """The accuracy in a file of scores; a hyphen if there is none."""
-    match scores.get(part):
-        case {"accuracy": int() | float() as accuracy}:
-            return f"{accuracy:.2%}"
-    return "-"
+    return f"{scores[part]['accuracy']:.2%}" if scores else "-"
 
 
 def _verdict(test: Paired | None) -> str:

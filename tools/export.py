@@ -8,15 +8,15 @@ from fashion.data.reading import read_part
 from fashion.errors import made_by, printable
 from fashion.files import write_bytes
 from fashion.networks.inference import finite_logits
-from fashion.networks.weights import load, trained
 from fashion.settings.params import Params
 from fashion.using import exporting
+from fashion.using.loading import trained
 
 
 def export(key: str, output: Path | None) -> None:
     """Write a trained network as ONNX and print how well it matches on the test images."""
-    weights, path = trained(Params.load().name(key)), output or Path(f"models/{key}.onnx")
-    network, description, header = load(weights)
+    path = output or Path(f"models/{key}.onnx")
+    network, description, header = trained(Params.load().name(key))
     pixels = description.architecture.pixels
     about = {"model": key, "classes": header["classes"]}
     with made_by("download"):

@@ -6,6 +6,7 @@ from typing import Any
 import typer
 
 from fashion.cli.advice import in_row
+from fashion.judging.scores import training_flops
 from fashion.networks.building import build, count, plan, summarise
 from fashion.networks.costs import flops
 from fashion.settings.params import Params, stage
@@ -30,7 +31,7 @@ def trainings(key: str | None) -> None:
     costs: dict[str, int] = {}
     for model, row in params.models.items() if key is None else [(key, params.architecture(key))]:
         with in_row(model):
-            cost = flops(build(row.layers)) * params.splits[row.split].train * row.train.epochs
+            cost = training_flops(flops(build(row.layers)), params.splits[row.split].train, row.train.epochs)
         costs |= {params.name(model, seed): cost for seed in params.seeds_of(model)}
     for name in sorted(costs, key=costs.__getitem__, reverse=True):
         typer.echo(stage("evaluate", name).partition(":")[2])

@@ -9,13 +9,12 @@ from fashion.judging.comparing import mcnemar
 from fashion.judging.evaluated import read_scores
 from fashion.networks.hardware import choose
 from fashion.repository.commands import output
-from fashion.repository.locks import weights_sum
-from fashion.repository.versions import answers, at, here, mapping
+from fashion.repository.versions import Scores, answers, at, here, scores_in
 from fashion.settings.description import Description
 from fashion.settings.params import Params
 from fashion.showing.pages import duration
 
-RESULTS, LOCK = "dvc.lock models/dvc.lock metrics plots", "models/dvc.lock"
+RESULTS = "dvc.lock models/dvc.lock metrics plots"
 KEEP = "dvc repro --single-item models/dvc.yaml:leaderboard models/dvc.yaml:results && git commit --all"
 
 
@@ -27,8 +26,9 @@ def outcome(since: float | None) -> None:
     scores = read_scores(name, description.identity)
     if scores is None:
         raise FashionError(f"{name} is not evaluated with the current settings and code: run dvc repro.")
-    before = mapping(at("HEAD"), f"metrics/evaluate/{name}.json")
-    accuracies = {"published": params.claims(key).get("test_accuracy"), "committed": _accuracy(before)}
+    before = scores_in(at("HEAD"), name)
+    accuracies = {"published": params.claims(key).get("test_accuracy")}
+    accuracies |= {"committed": before["test"]["accuracy"]} if before else {}
     known = "".join(f", {what} {value:.2%}" for what, value in accuracies.items() if value is not None)
     test = scores["test"]
     typer.echo(f"\n{key}: {test['accuracy']:.2%} of {test['images']:,} test images are right{known}.")
@@ -42,24 +42,16 @@ def outcome(since: float | None) -> None:
     typer.echo("    dvc metrics diff")
 
 
-def _accuracy(scores: dict[str, object]) -> float | None:
-    match scores.get("test"):
-        case {"accuracy": int() | float() as accuracy}:
-            return accuracy
-    return None
-
-
-def _compared(name: str, description: Description, before: dict[str, object], why: str) -> str:
+def _compared(name: str, description: Description, before: Scores | None, why: str) -> str:
     """Whether the results are the committed ones; if not, why, whether that is noise, and what to do."""
     if not before:
         return "No result of it is committed. To keep this one: git add --all && git commit"
     # The files of this training and its report; leaderboards and other trainings may change for other reasons.
     files = ("metrics/report.json", f"metrics/*/{name}.*", "plots", ":!plots/leaderboard.*")
     changed = output("git", "status", "--porcelain", "--", *files).splitlines()
-    sums = {weights_sum(read(LOCK) or "", name) for read in (at("HEAD"), here)} - {None}
-    if not changed and len(sums) < 2:  # noqa: PLR2004 - two sums differ
+    if not changed:
         return "Every result is the committed one, to the last bit."
-    count = len(changed) + (len(sums) > 1)
+    count = len(changed)
     differ = f"{count} result{'s' * (count > 1)} differ{'s' * (count == 1)} from the committed ones"
     if before.get("training") != description.identity:
         return f"{differ}, since settings or code do: git status lists them. To keep them: {KEEP}"

@@ -13,9 +13,9 @@ from fashion.data.datasets import SIDE
 from fashion.errors import FashionError, printable
 from fashion.files import write_bytes
 from fashion.networks.inference import finite_logits
-from fashion.networks.weights import load, trained
 from fashion.settings.params import Params
 from fashion.showing.tables import show
+from fashion.using.loading import trained
 from fashion.using.pictures import Grey, files, png, read
 
 
@@ -65,7 +65,7 @@ def _save(folder: Path, pictures: Sequence[tuple[Path, Grey]]) -> list[str]:
 
 def _likeliest(name: str, pictures: Sequence[Grey], top: int) -> list[list[dict[str, Any]]]:
     """The likeliest classes of each picture, the likeliest first."""
-    network, description, header = load(trained(name))
+    network, description, header = trained(name)
     # One thread computes a batch everywhere else, too, so that the number of cores changes no bit.
     torch.set_num_threads(1)
     names = header["classes"]

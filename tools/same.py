@@ -21,7 +21,8 @@ from fashion.data.fetching import fetch
 from fashion.environment import PORTABLE, native
 from fashion.errors import FashionError
 from fashion.files import write_text
-from fashion.repository.commands import attempt, check_clone, output, resolved
+from fashion.repository.commands import check_clone, output, resolved
+from fashion.repository.versions import at
 from fashion.settings.params import PATH, Params, parsed
 
 # How a row trains here: 22 steps in two epochs, on a quarter of the digits. At its own rate `alexnet` would diverge,
@@ -97,7 +98,7 @@ def _summary(commit: str, new: Sequence[str]) -> str:
 def _last_recorded() -> str:
     """The last commit on this branch whose record is of its own code."""
     for commit in output("git", "rev-list", "--first-parent", "HEAD").split():
-        if not (text := attempt("git", "show", f"{commit}:./{RECORD.name}")):
+        if not (text := at(commit)(RECORD.name)):
             continue
         with suppress(ValueError), TemporaryDirectory() as folder:
             record, root = Record.model_validate_json(text), Path(folder)

@@ -1,6 +1,5 @@
 """Tool verify: whether a training gives the committed bytes again on this machine."""
 
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -16,22 +15,20 @@ from fashion.data.fetching import MIRROR, fetch
 from fashion.data.reading import Part, read_part, read_split
 from fashion.data.splitting import split
 from fashion.errors import FashionError
+from fashion.files import md5
 from fashion.frames import write_csv
 from fashion.judging.comparing import mcnemar
-from fashion.judging.evaluated import read_history, read_predictions, read_scores, scores_file
+from fashion.judging.evaluated import Scores, read_history, read_predictions, read_scores, scores_file
 from fashion.networks import weights
 from fashion.networks.building import build
 from fashion.networks.hardware import choose
 from fashion.networks.inference import finite_logits
 from fashion.repository.commands import output
-from fashion.repository.locks import weights_sum
 from fashion.settings.description import Description
 from fashion.settings.params import Params, stage
 from fashion.training import engine
 from fashion.training.engine import Run
 from fashion.training.progress import progress
-
-LOCK = "models/dvc.lock"
 
 
 def verify(key: str | None, epochs: int | None, as_json: bool) -> None:
@@ -39,7 +36,7 @@ def verify(key: str | None, epochs: int | None, as_json: bool) -> None:
     params = Params.load()
     key = key or params.model
     name, description = params.name(key), params.describe(key)
-    _check_committed(name, description)
+    committed = _committed(name, description)["weights"]
     row = description.architecture
     hardware = choose(params.gpu.device, description.gpu, row.train.precision)
     run = engine.begin(build(row.layers, row.init, description.seed), row, description.seed, hardware)
@@ -53,21 +50,23 @@ def verify(key: str | None, epochs: int | None, as_json: bool) -> None:
         raise FashionError(f"{key}: interrupted; nothing was written.") from None
     found = {"model": key, "epochs": last, "differs_from": differs_from}
     if last == row.train.epochs:
-        found |= _compare_weights(name, run, test, description)
+        found |= _compare_weights(name, run, test, description, committed)
     same = differs_from is None and found.get("weights_same", True)
     typer.echo(json.dumps({"same": same, **found}, indent=2) if as_json else _words(found))
     if not same:
         raise typer.Exit(1)
 
 
-def _check_committed(name: str, description: Description) -> None:
-    """Raise FashionError unless git holds the result of this training."""
-    if read_scores(name, description.identity) is None:
+def _committed(name: str, description: Description) -> Scores:
+    """The scores of this training; FashionError unless git holds its whole result."""
+    scores = read_scores(name, description.identity)
+    if scores is None:
         address = stage("evaluate", name)
         raise FashionError(f"{name} has no result for the current settings and code: dvc repro {address} makes it.")
-    files = [str(scores_file(name)), f"metrics/history/{name}.csv", f"metrics/predictions/{name}.csv", LOCK]
+    files = [str(scores_file(name)), f"metrics/history/{name}.csv", f"metrics/predictions/{name}.csv"]
     if output("git", "status", "--porcelain", "--", *files):
         raise FashionError(f"{', '.join(files)} are not all committed: commit them, or undo with git restore.")
+    return scores
 
 
 def _images(description: Description) -> tuple[Part, Part, Part]:
@@ -96,14 +95,11 @@ def _first_difference(
     return min(different, default=None)
 
 
-def _compare_weights(name: str, run: Run, test: Part, description: Description) -> dict[str, Any]:
-    """Whether the weights have the lock's checksum; if not, how many predicted labels differ, and the paired test."""
-    locked = weights_sum(Path(LOCK).read_text(encoding="utf-8"), name)
-    if locked is None:
-        raise FashionError(f"{LOCK} has no weights of {name}: undo a change with git restore {LOCK}.")
+def _compare_weights(name: str, run: Run, test: Part, description: Description, committed: str) -> dict[str, Any]:
+    """Whether the weights have the committed sum; if not, how many predicted labels differ, and the paired test."""
     chosen = max(epoch.number for epoch in run.epochs if epoch.best)
     content = weights.dumps(run.best, weights.header(description, run.hardware.record()) | {"epoch": chosen})
-    if hashlib.md5(content, usedforsecurity=False).hexdigest() == locked:
+    if md5(content) == committed:
         return {"weights_same": True}
     run.network.load_state_dict(run.best)
     logits = finite_logits(run.network, test.images, description.architecture.pixels, run.hardware.device)

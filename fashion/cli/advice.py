@@ -2,6 +2,7 @@
 
 import os
 import re
+import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,6 +41,9 @@ def explained() -> Iterator[None]:
     except FileNotFoundError as error:
         missing = on_one_line(str(error.filename or error))
         sys.exit(f"error: {missing} is not here: dvc repro makes it, or git restore, if it was committed.")
+    except sqlite3.Error as error:
+        where = "in /var/tmp, or name another folder in DVC_SITE_CACHE_DIR"
+        sys.exit(f"error: DVC's database cannot be used ({on_one_line(str(error))}): free some space {where}.")
     except OSError as error:
         what = on_one_line(f"{error.filename or 'a file'}: {error.strerror or error}")
         sys.exit(f"error: {what}: check the path, its permissions and the free space.")
@@ -104,6 +108,8 @@ def _what(error: ErrorDetails) -> str:
             problem = f" is {value!r}: {did_you_mean(str(value), re.findall(QUOTED, context['expected']))}"
         case "value_error":
             problem = f" is {value!r}: it {context['error']}."
+        case _ if "[key]" in error["loc"] and isinstance(value, int):
+            problem = " is a number: put the name in quotes."
         case _ if "[key]" in error["loc"] or error["type"] == "invalid_key":
             problem = " is not a valid name: use lower-case letters, digits and _ only."
         case _:

@@ -32,12 +32,24 @@ def _repeat(dropped: "UnraisableHookArgs") -> None:
         sys.__unraisablehook__(dropped)
 
 
-def _watch() -> None:
-    """Wait until the DVC that started this process dies, perhaps with a shell between."""
+def began() -> float:
+    """When the DVC that started this process began, in seconds since 1970; now, if this system hides it."""
     try:
-        starter, *others = psutil.Process().parents()
-        if "-m stages" in " ".join(starter.cmdline()):
-            starter = others[0]
+        return float(_starter().create_time())
+    except (psutil.Error, ValueError, IndexError):
+        return time.time()
+
+
+def _starter() -> psutil.Process:
+    """The DVC that started this process, perhaps with a shell between."""
+    starter, *others = psutil.Process().parents()
+    return others[0] if "-m stages" in " ".join(starter.cmdline()) else starter
+
+
+def _watch() -> None:
+    """Wait until the DVC that started this process dies."""
+    try:
+        starter = _starter()
         while starter.is_running() and starter.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.1)
     except psutil.AccessDenied:

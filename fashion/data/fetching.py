@@ -1,7 +1,6 @@
 """Fetch each of a data set's four files from the first source with a correct copy."""
 
 import gzip
-import hashlib
 import logging
 import re
 import sys
@@ -18,7 +17,7 @@ from sklearn.model_selection import train_test_split
 from fashion.data.datasets import DATASETS, NAMES
 from fashion.data.reading import idx_bytes
 from fashion.errors import FashionError
-from fashion.files import write_bytes
+from fashion.files import md5, write_bytes
 
 MIRROR = "FASHION_MNIST_MIRROR"
 # Seconds to wait for a server's answer.
@@ -46,7 +45,7 @@ def fetch(name: str, folder: Path, mirror: str | None) -> Iterator[str]:
     sources = [*([mirror] if mirror else []), *dataset.sources]
     for file in map(Wanted, NAMES, dataset.compressed, dataset.uncompressed or [None] * len(NAMES)):
         target = folder / file.name
-        if file.uncompressed and target.is_file() and _md5(target.read_bytes()) == file.uncompressed:
+        if file.uncompressed and target.is_file() and md5(target.read_bytes()) == file.uncompressed:
             yield f"{file.name}: already here"
             continue
         content, source = _first(file, sources)
@@ -82,10 +81,16 @@ def _from_folder(folder: str, file: Wanted) -> bytes:
     """The file's content, uncompressed, from a folder that has it compressed or uncompressed."""
     plain = Path(folder).expanduser() / file.name
     packed = plain.with_name(f"{file.name}.gz")
-    if packed.is_file():
-        return gzip.decompress(_verified(packed.read_bytes(), file.compressed))
-    if plain.is_file() and file.uncompressed:
-        return _verified(plain.read_bytes(), file.uncompressed)
+    wrong = []
+    # One may be right although the other is damaged, or compressed by another program.
+    for path, expected in ((plain, file.uncompressed), (packed, file.compressed)):
+        if expected and path.is_file():
+            content = path.read_bytes()
+            if (found := md5(content)) == expected:
+                return gzip.decompress(content) if path == packed else content
+            wrong.append(f"{path.name}: MD5 sum {found} instead of {expected}")
+    if wrong:
+        raise ValueError("; ".join(wrong))
     # As an absolute path: dvc exp run --temp starts stages in another folder.
     raise FileNotFoundError(f"no {packed.name} in {plain.parent.absolute()}")
 
@@ -99,16 +104,6 @@ def _from_url(url: str, file: Wanted) -> bytes:
         web = pooch.create(folder, f"{url.rstrip('/')}/", registry={name: f"md5:{file.compressed}"}, retry_if_failed=2)
         path = web.fetch(name, downloader=pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), timeout=TIMEOUT))
         return gzip.decompress(Path(path).read_bytes())
-
-
-def _verified(content: bytes, md5: str) -> bytes:
-    if _md5(content) != md5:
-        raise ValueError(f"MD5 sum {_md5(content)} instead of {md5}")
-    return content
-
-
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def _digits(folder: Path) -> Iterator[str]:

@@ -2,19 +2,24 @@
 
 from collections.abc import Mapping
 from itertools import combinations
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 
 from fashion.data.reading import Labels
-from fashion.errors import FashionError
+from fashion.errors import FashionError, made_by
+from fashion.files import read_json, rounded
+from fashion.frames import read_csv
 from fashion.judging.comparing import LEVEL, above, holm, mcnemar, mean_interval
-from fashion.judging.doubtful import doubtful, judges
+from fashion.judging.doubtful import COLUMNS, RANK, TABLE, doubtful, judges
 from fashion.judging.evaluated import Scores, accuracies, read_all_predictions
 from fashion.judging.neighbours import read_near
+from fashion.judging.summaries import Ranked
 from fashion.settings.params import Params
 
+BOARD = Path("metrics/leaderboard.json")
 PartName = Literal["train", "validation", "test", "mirrored_test"]
 
 
@@ -38,6 +43,17 @@ def ranking(params: Params, found: Mapping[str, Scores]) -> tuple[list[dict[str,
     same, clean = level(truth, predicted), cleaned(truth, predicted, doubts)
     other = {key: clean[key] | {"judge": key in chosen, "level_with": same[key]} for key in keys}
     return [one | other[one["model"]] for one in rows], doubts
+
+
+def read_ranking(params: Params, found: Mapping[str, Scores]) -> dict[str, Ranked]:
+    """The rows of the leaderboard's file, by architecture; FashionError unless it is the ranking of these scores."""
+    with made_by(RANK):
+        board, listed = read_json(BOARD, dict[str, Ranked]), read_csv(TABLE, COLUMNS)
+    rows, doubts = ranking(params, found)
+    same = board == rounded({one["model"]: one for one in rows})
+    if not (same and listed.to_numpy().tolist() == doubts.to_numpy().tolist()):
+        raise FashionError(f"{BOARD} or {TABLE} is not of the current scores: run dvc repro {RANK} first.")
+    return board
 
 
 def row(params: Params, key: str, found: Mapping[str, Scores]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Scores of predictions: accuracy with its interval, loss, per-class scores, calibration, worst mistakes."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,14 +20,14 @@ EPSILON = float(np.finfo(np.float64).eps)
 Probabilities = NDArray[np.float64]
 
 
-def accuracy(labels: Labels, predictions: Labels) -> dict[str, Any]:
-    """The share of correct predictions, and its 95 % Wilson interval."""
-    correct, images = int((predictions == labels).sum()), len(labels)
+def accuracy(correct: int, images: int) -> dict[str, Any]:
+    """The share of correct predictions, its 95 % Wilson interval, and both numbers."""
     share, square = correct / images, DEVIATIONS**2
     twice = 2 * (images + square)
     centre = (2 * images * share + square) / twice
     half = DEVIATIONS / twice * math.sqrt(4 * images * share * (1 - share) + square)
-    return {"accuracy": share, "interval": [max(centre - half, 0.0), min(centre + half, 1.0)]}
+    interval = [max(centre - half, 0.0), min(centre + half, 1.0)]
+    return {"accuracy": share, "interval": interval, "correct": correct, "images": images}
 
 
 def overall(labels: Labels, probabilities: Probabilities) -> dict[str, Any]:
@@ -36,13 +36,16 @@ def overall(labels: Labels, probabilities: Probabilities) -> dict[str, Any]:
     of_truth = np.clip(probabilities[np.arange(len(labels)), labels], EPSILON, 1 - EPSILON)
     _, _, f1, _ = _of_classes(labels, predictions, probabilities.shape[1])
     return {
-        **accuracy(labels, predictions),
+        **accuracy(int((predictions == labels).sum()), len(labels)),
         # Not by NumPy's logarithm, whose last digit depends on the processor.
         "loss": -float(np.mean([*map(math.log, of_truth)])),
         "macro_f1": float(f1.mean()),
-        "correct": int((predictions == labels).sum()),
-        "images": len(labels),
     }
+
+
+def training_flops(flops: int, images: int, epochs: int) -> int:
+    """The operations of a training, from those of one image's forward pass; a backward pass takes twice as many."""
+    return 3 * flops * images * epochs
 
 
 def details(labels: Labels, probabilities: Probabilities, classes: Sequence[str], mistakes: int) -> dict[str, Any]:
@@ -93,7 +96,7 @@ def calibration(labels: Labels, probabilities: Probabilities) -> list[dict[str, 
     return rows
 
 
-def expected_calibration_error(bins: Sequence[dict[str, Any]]) -> float:
+def expected_calibration_error(bins: Sequence[Mapping[str, Any]]) -> float:
     """The mean absolute difference of confidence and accuracy over the bins, weighted by their numbers of images."""
     total = sum(row["images"] for row in bins)
     return float(sum(abs(row["confidence"] - row["accuracy"]) * row["images"] for row in bins) / total)

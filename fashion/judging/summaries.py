@@ -1,15 +1,15 @@
-"""What stages and tools write about several trainings together, as types."""
+"""The rows of the leaderboard, as types."""
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import Field, FiniteFloat
 from typing_extensions import TypedDict
 
 from fashion.judging.evaluated import Count, Interval
 from fashion.settings.description import Fraction
 
 # Both ends of an interval that may leave the range of accuracies.
-Bounds = Annotated[list[float], Field(min_length=2, max_length=2)]
+Bounds = Annotated[list[FiniteFloat], Field(min_length=2, max_length=2)]
 
 
 class Seeds(TypedDict):
@@ -23,7 +23,7 @@ class Seeds(TypedDict):
     seeds: Count
     mean: Fraction
     interval: Bounds | None
-    deviation: float | None
+    deviation: FiniteFloat | None
     p: Fraction | None
 
 
@@ -59,32 +59,3 @@ class Ranked(TypedDict):
     published: dict[str, Fraction]
     seeds: BothParts
     level_with: list[str]
-
-
-class Ingredient(TypedDict):
-    """A recipe without one ingredient, or whole: validation accuracies of several seeds.
-
-    interval: of the mean difference from the whole recipe under the same seeds; None for equal differences. p: of the
-    test that there is a difference. Both are None for the whole recipe.
-    """
-
-    without: str
-    accuracies: list[Fraction]
-    mean: Fraction
-    deviation: float
-    interval: Bounds | None
-    p: Fraction | None
-
-
-class Ablation(TypedDict):
-    """What each ingredient of a recipe contributes; the first row is the whole recipe.
-
-    method: how intervals and p values were computed.
-    """
-
-    model: str
-    training: str
-    method: str
-    epochs: Count
-    seeds: Count
-    rows: Annotated[list[Ingredient], Field(min_length=1)]

@@ -14,10 +14,9 @@ from typing_extensions import TypedDict
 
 from fashion.data.datasets import CLASS_COUNT, DATASETS
 from fashion.errors import FashionError
-from fashion.files import checked
+from fashion.files import checked, damaged
 from fashion.networks.building import build, plan
-from fashion.settings.description import Description, HardwareRecord
-from fashion.settings.params import stage
+from fashion.settings.description import Description, HardwareRecord, Words
 
 # safetensors writes several entries in random order, which would change the file's hash, so there is only one.
 ENTRY = "fashion"
@@ -32,17 +31,8 @@ class Header(TypedDict):
     description: dict[str, Any]
     classes: Annotated[list[str], Field(min_length=CLASS_COUNT, max_length=CLASS_COUNT)]
     hardware: HardwareRecord
-    torch: str
+    torch: Words
     epoch: int
-
-
-def trained(name: str) -> Path:
-    """The file of a training's weights; if it is missing, FashionError says how to get it."""
-    path = Path(f"models/{name}.safetensors")
-    if not path.is_file():
-        address = stage("train", name)
-        raise FashionError(f"{path} is not here: dvc repro {address} trains it, dvc pull {address} fetches it.")
-    return path
 
 
 def header(description: Description, hardware: HardwareRecord) -> dict[str, Any]:
@@ -78,12 +68,20 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def load(path: Path) -> tuple[nn.Sequential, Description, Header]:
     """The trained network in a file, on the CPU, with its description and the file's whole header.
 
-    Raises FashionError if the file is missing, not one of this project, or has other tensors than its architecture.
+    Raises FashionError if the file is missing, not one of this project, of another training than its name says, or has
+    other classes than its data set or other tensors than its architecture.
     """
     state, content = read(path)
-    header = checked(path, content, Header)
+    try:
+        header = checked(content, Header)
+    except ValueError as error:
+        raise damaged(path, error) from None
     try:
         description = Description.model_validate(header["description"])
+        if description.name != path.stem:
+            raise ValueError(f"it is of {description.name}")
+        if tuple(header["classes"]) != DATASETS[description.dataset].classes:
+            raise ValueError("its classes are not those of its data set")
         layers = description.architecture.layers
         # First without memory, since a description may state any size.
         if _shapes(state) != _shapes(plan(layers).state_dict()):

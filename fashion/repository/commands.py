@@ -28,7 +28,7 @@ def output(*command: str) -> str:
     except FileNotFoundError:
         raise FashionError(f"{command[0]} is not installed, or not on PATH: install it.") from None
     if done.returncode:
-        raise FashionError(f"{' '.join(command)} fails: {done.stderr.strip() or f'exit code {done.returncode}'}")
+        raise FashionError(f"{' '.join(command)} fails: {' '.join(done.stderr.split()) or f'code {done.returncode}'}")
     return done.stdout
 
 
@@ -40,11 +40,11 @@ def attempt(*command: str) -> str | None:
 
 
 def check_clone() -> None:
-    """Raise FashionError unless git is installed, and this folder is in a clone."""
-    # Without git, nothing else would say so.
-    output("git", "--version")
-    if attempt("git", "rev-parse", "--git-dir") is None:
-        raise FashionError("there is no git repository here: run the command in a clone of the project.")
+    """Raise FashionError, with git's own cause, unless git is installed and can read this folder's repository."""
+    try:
+        output("git", "rev-parse", "--git-dir")
+    except FashionError as error:
+        raise FashionError(f"there is no clone of the project here that git can read: {error}") from None
 
 
 def resolved(name: str) -> str:

@@ -1,6 +1,5 @@
 """DVC's locks. DVC writes them in place, so that one killed at that moment leaves the first part of a lock."""
 
-import hashlib
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -10,16 +9,23 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from fashion.errors import FashionError
+from fashion.files import md5
 from fashion.repository.commands import output
-from fashion.settings.params import stage
 
 LOCKS = ("dvc.lock", "models/dvc.lock")
+# Times at which processes began are off by up to a second, and no DVC writes a lock in its first.
+ROUNDING = 1
 # The name of a stage, the only lines indented by two spaces.
 ENTRY = re.compile(r"^  (\S[^:]*):$", re.MULTILINE)
 
 
-def losses() -> Iterator[str]:
-    """A warning for each lock that lacks entries of the last commit: DVC would go on without a word, and lose them."""
+def losses(began: float) -> Iterator[str]:
+    """A warning for each lock that lacks entries of the last commit: DVC would go on without a word, and lose them.
+
+    began: when this DVC did, in seconds since 1970. Once it has written a lock, an earlier stage has given the warning.
+    """
+    if any(Path(lock).is_file() and Path(lock).stat().st_mtime > began + ROUNDING for lock in LOCKS):
+        return
     for lock in LOCKS:
         # Without git, or before the first commit, nothing can be missing; a deleted lock was deleted on purpose.
         with suppress(FashionError, FileNotFoundError):
@@ -39,7 +45,7 @@ def changed(files: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
 
     files: the content of each file now, by its path. Stages are called as in the locks: train@lenet5.
     """
-    sums = {path: md5(text) for path, text in files.items()}
+    sums = {path: md5(text.encode()) for path, text in files.items()}
     for lock in LOCKS:
         # DVC itself reports a lock that it cannot read.
         with suppress(FileNotFoundError, YAMLError, ValueError, KeyError, TypeError, AttributeError):
@@ -48,17 +54,3 @@ def changed(files: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
                 for dep in row.get("deps", []):
                     if sums.get(dep["path"], dep.get("md5")) != dep.get("md5"):
                         yield stage, dep["path"], dep["md5"]
-
-
-def weights_sum(lock: str, name: str) -> str | None:
-    """The MD5 sum of a training's weights in the text of models/dvc.lock; None if it has none."""
-    _, _, entry = stage("train", name).partition(":")
-    with suppress(YAMLError, ValueError, KeyError, TypeError):
-        outs = YAML(typ="safe").load(lock)["stages"][entry]["outs"]
-        return {out["path"]: str(out["md5"]) for out in outs}[f"models/{name}.safetensors"]
-    return None
-
-
-def md5(text: str) -> str:
-    """The MD5 sum of text, as in a lock."""
-    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

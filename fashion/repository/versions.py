@@ -1,17 +1,45 @@
 """Results at a commit and in this folder."""
 
-import json
 from collections.abc import Callable
-from io import StringIO
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, NotRequired, TypeVar
 
 import numpy as np
-import pandas as pd
+from typing_extensions import TypedDict
 
 from fashion.data.reading import Labels
 from fashion.errors import FashionError
-from fashion.repository.commands import attempt
+from fashion.files import parsed
+from fashion.judging.evaluated import labels_in, scores_file
+from fashion.repository.commands import output
+from fashion.settings.description import Fraction, Key, Seed
+
+Content = TypeVar("Content")
+# `class` cannot be an attribute.
+Class = TypedDict("Class", {"class": str, "recall": Fraction})
+
+
+class Part(TypedDict):
+    """The accuracy on one part of the data."""
+
+    accuracy: Fraction
+
+
+class Scores(TypedDict):
+    """What the scores of every version of the code have; the oldest name no training."""
+
+    training: NotRequired[str]
+    validation: Part
+    test: Part
+    classes: list[Class]
+
+
+class Report(TypedDict):
+    """The chosen model's training; the oldest reports name no seed."""
+
+    model: Key
+    seed: NotRequired[Seed]
+
 
 # Reads a file of one version; None if that version has no such file.
 Read = Callable[[str], str | None]
@@ -26,8 +54,12 @@ class Answers(NamedTuple):
 
 
 def at(commit: str) -> Read:
-    """The files at a commit."""
-    return lambda path: attempt("git", "show", f"{commit}:./{path}")
+    """The files at a commit; FashionError, with git's own cause, if git has one but cannot show it."""
+
+    def read(path: str) -> str | None:
+        return output("git", "show", f"{commit}:./{path}") if output("git", "ls-tree", commit, "--", path) else None
+
+    return read
 
 
 def here(path: str) -> str | None:
@@ -35,34 +67,29 @@ def here(path: str) -> str | None:
     return Path(path).read_text(encoding="utf-8") if Path(path).is_file() else None
 
 
-def mapping(read: Read, path: str) -> dict[str, Any]:
-    """The content of a JSON file; empty if there is no such file, FashionError if it is damaged."""
-    try:
-        content = json.loads(read(path) or "{}")
-    except (ValueError, RecursionError) as error:
-        raise _damaged(path, error) from None
-    if not isinstance(content, dict):
-        raise _damaged(path, "not a mapping")
-    return content
+def scores_in(read: Read, name: str) -> Scores | None:
+    """The scores of a training; None if there are none, FashionError if they are damaged."""
+    return _parsed(read, str(scores_file(name)), lambda text: parsed(text, Scores))
+
+
+def report_in(read: Read) -> Report | None:
+    """Which training the report is of; None if there is no report, FashionError if it is damaged."""
+    return _parsed(read, "metrics/report.json", lambda text: parsed(text, Report))
 
 
 def answers(before: Read, old: str, after: Read, new: str) -> Answers | None:
     """The labels that two trainings predict; None if they are not of the same test images."""
     was, now = _labels(before, old), _labels(after, new)
-    same = len(now) and np.array_equal(was[:, 0], now[:, 0])
-    return Answers(now[:, 0], was[:, 1], now[:, 1]) if same else None
+    return Answers(now[0], was[1], now[1]) if was and now and np.array_equal(was[0], now[0]) else None
 
 
-def _labels(read: Read, name: str) -> Labels:
-    """True and predicted label of each test image, (images, 2); no images if there is no such file."""
-    path = f"metrics/predictions/{name}.csv"
+def _labels(read: Read, name: str) -> tuple[Labels, Labels] | None:
+    """The true and the predicted label of each test image; None if there is no such file."""
+    return _parsed(read, f"metrics/predictions/{name}.csv", labels_in)
+
+
+def _parsed(read: Read, path: str, parse: Callable[[str], Content]) -> Content | None:
     try:
-        table = pd.read_csv(StringIO(read(path) or "truth,prediction"), dtype="int64")
-        return table[["truth", "prediction"]].to_numpy()
-    except (ValueError, KeyError) as error:
-        raise _damaged(path, error) from None
-
-
-def _damaged(path: str, error: object) -> FashionError:
-    first = str(error).strip(" ,:\n").split("\n")[0].rstrip(".")
-    return FashionError(f"{path} is damaged, here or in that commit ({first}): restore it with git.")
+        return None if (text := read(path)) is None else parse(text)
+    except ValueError as error:
+        raise FashionError(f"{path} is damaged, here or in that commit ({error}): restore it with git.") from None

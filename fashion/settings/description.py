@@ -50,6 +50,8 @@ def _dataset(name: str) -> str:
 
 # Keys become parts of commands and file names, layer names parts of weights' names.
 Key = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
+# Names and versions of processors and packages stand on pages and in Markdown as they are.
+Words = Annotated[str, Field(pattern=r"^[\w .,:()/@+-]*$")]
 Layer = Annotated[tuple[str, dict[str, Any]], BeforeValidator(_layer)]
 Layers = Annotated[dict[Key, Layer], Field(min_length=1)]
 # More parts of a batch than any number of cores that one training can use.
@@ -165,13 +167,13 @@ class Numerics(Settings):
 class HardwareRecord(TypedDict):
     """Where and how a network was trained: all choices of hardware that affect results."""
 
-    device: str
-    processor: str
-    precision: str
+    device: Literal["cpu", "cuda", "mps"]
+    processor: Words
+    precision: Precision
     compile: bool
     channels_last: bool
     deterministic: bool
-    kernels: str
+    kernels: Kernels
 
 
 class Description(Settings):
@@ -187,6 +189,11 @@ class Description(Settings):
     architecture: Architecture
     gpu: Numerics
     code: str
+
+    @property
+    def name(self) -> str:
+        """The training's name, KEY-SEED."""
+        return f"{self.model}-{self.seed}"
 
     @property
     def content(self) -> dict[str, Any]:
@@ -210,7 +217,10 @@ class Description(Settings):
         path = DESCRIPTIONS / f"{name}.json"
         if not path.is_file() and (known := sorted(file.stem for file in DESCRIPTIONS.glob("*.json"))):
             raise FashionError(f"no training is called {name!r}: {did_you_mean(name, known)}")
-        return cls.read(path)
+        description = cls.read(path)
+        if description.name != name:
+            raise FashionError(f"{path} is of {description.name}: run dvc repro again.")
+        return description
 
     @classmethod
     def read(cls, path: Path) -> Self:

@@ -1,5 +1,6 @@
 """Tables for people, on the terminal or in a file."""
 
+import sys
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -20,7 +21,7 @@ def show(rows: Sequence[dict[str, str | int]]) -> None:
         cells = (f"{value:,}" if isinstance(value, int) else printable(value) for value in row.values())
         # As Text: otherwise words in brackets would be markup.
         table.add_row(*(Text(cell) for cell in cells))
-    console = Console()
-    # In a file or a pipe, lines are not wrapped.
+    # In a file or a pipe lines are not wrapped, whatever FORCE_COLOR says.
+    console = Console(force_terminal=None if sys.stdout.isatty() else False)
     console.width = console.width if console.is_terminal else 100_000
     console.print(table)

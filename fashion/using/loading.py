@@ -1,6 +1,7 @@
-"""Load weights outside the pipeline, also from files made by others, but only if they fit."""
+"""Load trained weights, and those made by others, but only if they are the right ones."""
 
 import json
+import re
 from pathlib import Path
 
 import torch
@@ -8,11 +9,30 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from fashion.errors import FashionError
+from fashion.files import md5
+from fashion.judging.evaluated import read_scores
 from fashion.networks import weights
 from fashion.settings.description import Description
+from fashion.settings.params import stage
 
 # The types in which weights may be stored; smaller ones have no meaning without their scale factors.
 FLOATS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+
+
+def trained(name: str) -> tuple[nn.Sequential, Description, weights.Header]:
+    """A training's network, as weights.load gives it.
+
+    Raises FashionError if its weights are missing or damaged, or if its scores are of another file.
+    """
+    path = Path(f"models/{name}.safetensors")
+    if not path.is_file():
+        address = stage("train", name)
+        raise FashionError(f"{path} is not here: dvc repro {address} trains it, dvc pull {address} fetches it.")
+    network, description, header = weights.load(path)
+    scores = read_scores(name, description.identity)
+    if scores and scores["weights"] != md5(path.read_bytes()):
+        raise FashionError(f"{path} is not the file that was evaluated: run dvc repro {stage('evaluate', name)}.")
+    return network, description, header
 
 
 def fill(network: nn.Module, path: Path, description: Description) -> None:
@@ -26,7 +46,11 @@ def fill(network: nn.Module, path: Path, description: Description) -> None:
         raise FashionError(
             f"{path} states another data set, split, pixel range or network: name the architecture that it belongs to."
         )
-    given, needed = _kinds(state), _kinds(network.state_dict())
+    own = network.state_dict()
+    # torch writes the first names for a network in DataParallel, or compiled. A count of batches is not used here.
+    state = {re.sub(r"^((module|_orig_mod)\.)+", "", name): tensor for name, tensor in state.items()}
+    state |= {name: own[name] for name in own.keys() - state.keys() if name.endswith(".num_batches_tracked")}
+    given, needed = _kinds(state), _kinds(own)
     for name in needed | given:
         has, needs = given.get(name, "absent"), needed.get(name, "absent")
         if has != needs:

@@ -114,7 +114,7 @@ SCORING = [
     ("fashion/judging/scores.py", "f1.mean()", "f1.max()"),
     ("fashion/judging/scores.py", "argsort(-confidence[wrong]", "argsort(confidence[wrong]"),
     ("fashion/networks/inference.py", "[:, :, ::-1]", "[:, ::-1]"),
-    ("stages/evaluate.py", '= 3 * size["flops"]', '= 2 * size["flops"]'),
+    ("fashion/judging/scores.py", "return 3 * flops", "return 2 * flops"),
 ]
 
 
