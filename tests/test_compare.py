@@ -1,7 +1,10 @@
 """python -m tools compare: anyone's predicted labels against every committed network."""
 
+import io
 import json
+import pickle
 import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +14,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import accuracy_score
 
+from fashion.data.datasets import DATASETS
 from fashion.data.reading import idx_bytes
 from fashion.errors import FashionError
 from fashion.files import write_bytes, write_json
@@ -50,10 +54,10 @@ def committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_bytes(Path("data/raw/t10k-images-idx3-ubyte"), idx_bytes(RNG.integers(0, 256, (1000, 28, 28), np.uint8)))
 
 
-def written(name: str, labels: Any) -> Path:
-    """A file with one label a line."""
+def written(name: str, labels: Any, separator: str = "\n") -> Path:
+    """A file with one label a line, or with another separator."""
     path = Path(name)
-    path.write_text("".join(f"{label}\n" for label in labels))
+    path.write_text("".join(f"{label}{separator}" for label in labels).removesuffix(separator) + "\n")
     return path
 
 
@@ -62,9 +66,30 @@ def probabilities(labels: Any) -> Any:
     return RNG.random((len(labels), 10)) + 2 * np.eye(10)[labels]
 
 
+CLASSES = DATASETS["fashion_mnist"].classes
+ALPHABETICAL = sorted(range(10), key=CLASSES.__getitem__)
+
+
+def npy(array: Any, **stated: Any) -> bytes:
+    """The bytes of a .npy file, whose header may state something else."""
+    content = io.BytesIO()
+    np.lib.format.write_array_header_1_0(content, np.lib.format.header_data_from_array_1_0(array) | stated)
+    return content.getvalue() + bytes(array.tobytes())
+
+
+def zipped(content: bytes) -> bytes:
+    """A .npz file with these bytes as its only array."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.npy", content)
+    return file.getvalue()
+
+
 SERIES, SCORES = pd.Series(MINE), pd.DataFrame(probabilities(MINE))
 KAGGLE = pd.DataFrame({"ImageId": range(1, 1001), "Label": MINE})
 CHECKED = pd.DataFrame({"truth": TRUTH, "prediction": MINE})
+WORDS = CHECKED.map(CLASSES.__getitem__)
+NAMED = SCORES.set_axis([*CLASSES], axis="columns")
 FORMS: dict[str, Callable[[str], object]] = {
     "lines": lambda file: written(file, MINE),
     "lines with a header": lambda file: written(file, ["label", *MINE]),
@@ -89,6 +114,33 @@ FORMS: dict[str, Callable[[str], object]] = {
     "Kaggle with an index": KAGGLE.to_csv,
     "Kaggle in another order": lambda file: KAGGLE.sample(frac=1, random_state=0).to_csv(file, index=False),
     "spaces": lambda file: KAGGLE.set_axis([" Id", " PREDICTION "], axis=1).to_csv(file, index=False),
+    "tabs": lambda file: KAGGLE.to_csv(file, sep="\t"),
+    "semicolons": lambda file: SCORES.to_csv(file, sep=";"),
+    "spaces between": lambda file: np.savetxt(file, SCORES),
+    "spaces below a header": lambda file: Path(file).write_text(KAGGLE.to_string(index=False)),
+    "spaces after commas": lambda file: Path(file).write_text(KAGGLE.to_csv(index=False).replace(",", ", ")),
+    "Excel": lambda file: KAGGLE.to_csv(file, index=False, encoding="utf-8-sig", lineterminator="\r\n"),
+    "a row": lambda file: written(file, MINE, ","),
+    "a row of spaces": lambda file: written(file, MINE, " "),
+    "a row of a frame": SERIES.to_frame().T.to_csv,
+    "ten rows": SCORES.T.to_csv,
+    "names": lambda file: written(file, WORDS["prediction"]),
+    "names and true names": lambda file: WORDS.to_csv(file, index=False),
+    "names in another spelling": lambda file: written(
+        file, WORDS["prediction"].str.lower().replace({"ankle boot": "ANKLE_BOOT", "t-shirt/top": "Tshirt"})
+    ),
+    "names above scores": lambda file: NAMED.iloc[:, ALPHABETICAL].to_csv(file, index=False),
+    "names above scores and more": lambda file: NAMED.iloc[:, ALPHABETICAL].assign(file="a 1").to_csv(file),
+    "numbers above scores": lambda file: SCORES.iloc[:, ALPHABETICAL].to_csv(file, index=False),
+    "class_0": lambda file: SCORES.iloc[:, ALPHABETICAL].add_prefix("class_").to_csv(file),
+    "CAPITALS.NPY": lambda file: Path(file).write_bytes(npy(MINE)),
+    "row.npy": lambda file: np.save(file, MINE[None]),
+    "names.npy": lambda file: np.save(file, WORDS["prediction"].to_numpy(str)),
+    "labels.npz": lambda file: np.savez(file, MINE),
+    "scores.npz": lambda file: np.savez_compressed(file, scores=SCORES.to_numpy(np.float32)),
+    "labels.json": lambda file: Path(file).write_text(json.dumps(MINE.tolist())),
+    "names.json": lambda file: Path(file).write_text(json.dumps(WORDS["prediction"].tolist())),
+    "scores.json": lambda file: Path(file).write_text(json.dumps(SCORES.to_numpy().tolist())),
     "other columns": lambda file: KAGGLE.assign(name="a shirt", score=0.5).to_csv(file, index=False),
 }
 
@@ -97,7 +149,7 @@ FORMS: dict[str, Callable[[str], object]] = {
 def test_every_form_of_a_file_gives_the_same_labels(form: str) -> None:
     """Labels or scores, as arrays or tables as pandas writes them, in any order that a column states: all are equal."""
     FORMS[form](form)
-    assert (read_labels(Path(form), TRUTH) == MINE).all()
+    assert (read_labels(Path(form), TRUTH, CLASSES) == MINE).all()
 
 
 @pytest.mark.parametrize(
@@ -107,32 +159,57 @@ def test_every_form_of_a_file_gives_the_same_labels(form: str) -> None:
         (SCORES.assign(label=TRUTH), "more than one prediction for each image"),
         (KAGGLE.assign(row=range(1000, 0, -1)), "two columns that number the images, each in another order: keep one"),
         (KAGGLE.assign(ImageId=KAGGLE["ImageId"].sample(frac=1, random_state=0).to_numpy()), "as many as by chance"),
-        (KAGGLE[["ImageId"]].assign(one=1, two=2), "1,000 x 2 values"),
-        (KAGGLE[1:], "999 x 1 values"),
+        (
+            KAGGLE[["ImageId"]].assign(one=1, two=2),
+            r"1,000 x 2 values \('one', 'two'\): .* in a column called prediction or label",
+        ),
+        (KAGGLE[1:], "999 x 2 values below the header 'ImageId', and there are 1,000 test images: expected labels"),
+        (NAMED.drop(columns="Bag").assign(file="a"), r"the classes .*once \('tshirttop', .*\): expected labels from 0"),
+        (NAMED.rename(columns={"Bag": "Bags"}), "names some of the classes in its header, and not each once"),
+        (NAMED.assign(top=1, trouser=2), "names some of the classes"),
         (pd.Series([3, *MINE]).rename(5), "1,002 x 1 values"),
     ],
-    ids=["two labels", "labels and scores", "two orders", "wrong order", "no labels", "too few", "too many"],
+    ids=[
+        "two labels",
+        "labels and scores",
+        "two orders",
+        "wrong order",
+        "no labels",
+        "too few",
+        "nine classes",
+        "a misspelt class",
+        "a class twice",
+        "too many",
+    ],
 )
 def test_what_can_mean_two_things_is_reported(table: pd.DataFrame, message: str) -> None:
     """Columns that contradict each other, and rows that are no test images, are reported and never guessed."""
     table.to_csv("mine.csv", index=False)
-    with pytest.raises(FashionError, match=rf"^mine\.csv has .*{message}"):
-        read_labels(Path("mine.csv"), TRUTH)
+    with pytest.raises(FashionError, match=rf"^mine\.csv .*{message}"):
+        read_labels(Path("mine.csv"), TRUTH, CLASSES)
 
 
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        (MINE[:-1], "has 999 x 1 values, and there are 1,000 test images: expected labels from 0 to 9, or a score for"),
-        (MINE + 1, "has the label 10 for image [0-9]+: expected labels from 0 to 9"),
-        (MINE + 0.5, r"has the label [0-9]\.5 for image 0: expected"),
-        ([*MINE[:-1], "Shirt"], "has 'Shirt' for image 999, not a number: expected labels"),
+        (
+            MINE[:-1],
+            "has 999 x 1 values, and there are 1,000 test images: expected labels from 0 to 9 or names of classes,",
+        ),
+        (MINE + 1, "has '10' for image [0-9]+: expected labels from 0 to 9"),
+        (MINE + 0.5, r"has '[0-9]\.5' for image 0: expected"),
+        ([*MINE[:-1], "Shoe"], "has 'Shoe' for image 999: expected labels from 0 to 9 or names of classes"),
         (np.sort(MINE), "has 1[0-9]\\.[0-9]% right labels, as many as by chance: expected a label for each test image"),
-        ([], "is not a CSV file"),
+        ([], "is empty: expected labels"),
         ([f"{label},1" for label in MINE], "has 1,000 x 2 values"),
-        ([*MINE[1:], "1,1"], "is not a CSV file \\(.*line 1000, saw 2\\): expected labels"),
-        (["nan", *MINE[1:]], "has 999 x 1 values"),
-        (["inf", *MINE[1:]], "has values that are NaN or infinite"),
+        ([*MINE[1:], "1,1"], "has 2 values in row 1,000 and 1 in the first: expected labels"),
+        (["nan", *MINE[1:]], "has 999 x 1 values below the header 'nan'"),
+        (["0,5;1", *MINE[1:]], "has 1 values in row 2 and 2 in the first"),
+        (["0,5;1"] * 1000, "has 999 x 2 values below the header '0,5'.* score such as 0.5"),
+        *(
+            ([*MINE[:-1], text], f"has {re.escape(repr(text))} for image 999: expected")
+            for text in ("nan", "inf", "1e400", "99999999999999999999", "\0")
+        ),
     ],
 )
 def test_a_damaged_file_is_reported(tool: Tool, labels: Any, message: str) -> None:
@@ -143,22 +220,99 @@ def test_a_damaged_file_is_reported(tool: Tool, labels: Any, message: str) -> No
 
 
 def test_other_files_are_reported() -> None:
-    """A table of other test images, an array of text and no array at all are reported, and so is a missing file."""
+    """A table of other test images is reported, and so is a missing file."""
     pd.DataFrame({"truth": TRUTH[::-1], "prediction": MINE[::-1]}).to_csv("other.csv", index=False)
-    np.save("text.npy", np.array(["a", "b"]))
-    Path("none.npy").write_bytes(b"no array")
-    Path("zip.npy").write_bytes(b"PK\x03\x04 and no more")
-    np.savez("several.npz", a=MINE)
-    Path("several.npz").rename("several.npy")
-    Path("none.csv").write_bytes(b"\xff\xfe\0")
-    for name, message in (
-        ("missing.csv", r"is not here, or not a file\.$"),
-        ("other.csv", "has other true labels than the test images, or in another order"),
-        *((f"{kind}.npy", "is not an array of numbers") for kind in ("text", "none", "zip", "several")),
-        ("none.csv", "is not a CSV file"),
-    ):
+    for name, message in (("missing.csv", "is not here, or not a file"), ("other.csv", "has other true labels than")):
         with pytest.raises(FashionError, match=rf"^{name} {message}"):
-            read_labels(Path(name), TRUTH)
+            read_labels(Path(name), TRUTH, CLASSES)
+
+
+FLOATS = np.zeros(10)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("none.csv", b"\xff\xfe\0", "cannot be read .*codec"),
+        ("wide.csv", b"1," * 1_000_000, "has 1,000,001 x 1 values"),
+        ("large.csv", b"1," * 5_000_000, r"cannot be read \(its size is 10,000,000, and 8,388,608 is the limit\)"),
+        ("nul.csv", bytes(1000), "below the header"),
+        ("quote.csv", b'"' + b"1\n" * 200_000, "cannot be read .*field limit"),
+        ("text.npy", npy(np.array(["a", "b"])), "has 1 x 1 values below the header 'a'"),
+        ("none.npy", b"no array", "cannot be read .*magic string"),
+        ("one.npy", npy(np.array(1)), "cannot be read .*no list"),
+        ("several.npz", zipped(b"")[:-22] * 2, "cannot be read"),
+        ("objects.npy", npy(FLOATS, descr="|O"), "cannot be read .*allow_pickle"),
+        ("pickle.npz", zipped(pickle.dumps(1)), "cannot be read .*magic string"),
+        # Forged shapes: 8 TB, more than 64 bits, a trillion values without bytes, a trillion rows without values.
+        *(
+            (f"{number}{end}", file(npy(FLOATS, shape=shape, descr=kind)), rf"cannot be read \({message}")
+            for end, file in ((".npy", bytes), (".npz", zipped))
+            for number, (kind, shape, message) in enumerate(
+                (
+                    ("<f8", (10**12,), "(Unable to allocate|Failed to read|EOF)"),
+                    ("<f8", (10**30,), "Python int too large"),
+                    ("|V0", (10**12,), "its size is 1,000,000,000,000"),
+                    ("<f8", (10**12, 0), "its size is 1,000,000,000,000"),
+                )
+            )
+        ),
+        ("bomb.npz", zipped(bytes(10_000_000)), "cannot be read .*its size is 10,000,000"),
+        ("object.json", b"{}", "cannot be read .*no list"),
+        ("deep.json", b"[" * 100_000, "cannot be read .*recursion"),
+        ("surrogate.json", b'["\\ud800", "\\ud800"]', "has 1 x 1 values below the header"),
+        ("number.json", b"[" + b"9" * 5000 + b"]", "cannot be read .*4300 digits"),
+        ("empty.json", b"[]", "is empty"),
+        ("mixed.json", b"[1, [2, 3]]", "has 2 values in row 2 and 1 in the first"),
+    ],
+)
+def test_a_hostile_file_ends_in_a_sentence(tool: Tool, name: str, content: bytes, message: str) -> None:
+    """Damaged, forged and oversized files of every format are refused in a line, and nothing is unpickled."""
+    Path(name).write_bytes(content)
+    code, output, errors = tool("compare", name)
+    assert (code, output) == (1, "")
+    assert re.fullmatch(f"error: {name} .*{message}.*", errors)
+
+
+def test_of_several_arrays_none_is_chosen() -> None:
+    """An archive with two arrays is refused."""
+    np.savez("two.npz", a=MINE, b=MINE)
+    with pytest.raises(FashionError, match="2 arrays in place of one"):
+        read_labels(Path("two.npz"), TRUTH, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("order", "meaning"),
+    [
+        (ALPHABETICAL, "its numbers are those of the classes in alphabetical order"),
+        ([1, 2, 3, 4, 0, *range(5, 10)], "0 is Trouser, 1 is Pullover, 2 is Dress, 3 is Coat, 4 is T-shirt/top"),
+    ],
+    ids=["alphabetical", "rotated"],
+)
+@pytest.mark.parametrize("right", [0.6, 1.0])
+def test_numbers_of_other_classes_are_named(tool: Tool, order: list[int], meaning: str, right: float) -> None:
+    """Labels and scores in another order of the classes are refused, and the message names the likely order."""
+    labels = np.argsort(order)[np.where(RNG.random(1000) < right, MINE, RNG.integers(0, 10, 1000))]
+    pd.DataFrame(probabilities(labels)).to_csv("scores.csv", header=False)
+    for path in (written("labels.csv", labels), Path("scores.csv")):
+        code, output, errors = tool("compare", str(path))
+        assert (code, output) == (1, "")
+        assert re.fullmatch(
+            rf"error: {path} has .*% right labels, and would have .*% if {meaning}: write names .*", errors
+        )
+
+
+@pytest.mark.parametrize("collapsed", [False, True])
+def test_a_weak_classifier_is_judged(tool: Tool, collapsed: bool) -> None:
+    """Labels that are 40 % right are judged, be most shirts called T-shirts and back, or be only four classes named."""
+    if collapsed:
+        labels = np.array([0, 1, 0, 1, 4, 5, 4, 5, 0, 5])[TRUTH]
+    else:
+        confused = np.array([6, 3, 4, 1, 2, 7, 0, 5, 9, 8])[TRUTH]
+        labels = np.where(RNG.random(1000) < 0.4, TRUTH, np.where(RNG.random(1000) < 0.8, confused, MINE))
+    code, output, _ = tool("compare", str(written("weak.csv", labels)), "--json")
+    assert code == 0
+    assert json.loads(output)["parts"]["all"]["accuracy"] == accuracy_score(TRUTH, labels)
 
 
 def test_without_networks_nothing_is_compared(tool: Tool) -> None:

@@ -40,7 +40,7 @@ def compare(file: Path, name: str | None, as_json: bool, as_markdown: bool, page
         raise FashionError(f"{BOARD} ranks no network: dvc repro {RANK} makes it.")
     truth, by_name = read_all_predictions([params.name(key) for key in board])
     predicted = dict(zip(board, by_name.values(), strict=True))
-    labels = read_labels(file, truth)
+    labels = read_labels(file, truth, classes)
     parts = {part: _scores(truth[kept], labels[kept]) for part, kept in _parts(truth).items()}
     theirs = [*predicted.values()]
     tests = together([mcnemar(truth, one, labels) for one in theirs])
