@@ -136,7 +136,9 @@ def outcome(
 
 @app.command()
 def compare(
-    file: Annotated[Path, typer.Argument(help="A label for each test image, or ten scores, as CSV or NumPy's .npy.")],
+    file: Annotated[
+        Path, typer.Argument(help="A label for each test image, or ten scores: a table, JSON, .npy or .npz.")
+    ],
     name: Annotated[str | None, typer.Option(help="What the table calls it, instead of the file's name.")] = None,
     as_json: AsJson = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown.")] = False,
@@ -144,8 +146,8 @@ def compare(
 ) -> None:
     """Compare anyone's predicted labels of the test images with every committed network.
 
-    Labels are 0 to 9, in the order of the test images or of a column that numbers them: one a line, or in a column
-    called prediction or label. With ten columns the largest counts.
+    Labels are 0 to 9 or names of classes, in the order of the test images or of a column that numbers them: one a line,
+    or in a column called prediction or label. Of ten columns the largest counts; a header can name their classes.
     Example: python -m tools compare metrics/predictions/cnn-0.csv --page compared.html
     """
     from tools.compare import compare

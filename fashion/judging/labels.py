@@ -124,8 +124,8 @@ def _array(path: Path) -> NDArray[Any]:
             _check_size(members[0].file_size)
             file = files.enter_context(archive.open(members[0]))
         array = np.lib.format.read_array(file, allow_pickle=False)
-    # Values without bytes can be any number, and so can rows without values.
-    _check_size(max((array.size, *array.shape)))
+    # As text a value takes 8 bytes or more, even one without bytes; rows without values can be any number.
+    _check_size(8 * max((array.size, *array.shape)))
     return array
 
 
@@ -165,9 +165,7 @@ def _values(path: Path, table: pd.DataFrame, known: Mapping[str, int]) -> pd.Dat
         return named
     by_name = {column: known[name] for column, name in enumerate(table.columns) if name in known}
     if by_name and sorted(by_name.values()) != [*range(CLASS_COUNT)]:
-        raise FashionError(
-            f"{path} names some of the classes in its header, and not each once ({columns}): {EXPECTED}."
-        )
+        raise FashionError(f"{path} does not name each of the classes once in its header ({columns}): {EXPECTED}.")
     ends = [re.search(r"\d+$", str(name)) for name in table.columns]
     by_number = {column: int(end.group()) for column, end in enumerate(ends) if end}
     for numbers in (by_name, by_number):
