@@ -141,6 +141,7 @@ FORMS: dict[str, Callable[[str], object]] = {
     "labels.json": lambda file: Path(file).write_text(json.dumps(MINE.tolist())),
     "names.json": lambda file: Path(file).write_text(json.dumps(WORDS["prediction"].tolist())),
     "scores.json": lambda file: Path(file).write_text(json.dumps(SCORES.to_numpy().tolist())),
+    "a long number as a name": lambda file: written(file, ["a" + 5000 * "9", *MINE]),
     "other columns": lambda file: KAGGLE.assign(name="a shirt", score=0.5).to_csv(file, index=False),
 }
 
@@ -150,6 +151,13 @@ def test_every_form_of_a_file_gives_the_same_labels(form: str) -> None:
     """Labels or scores, as arrays or tables as pandas writes them, in any order that a column states: all are equal."""
     FORMS[form](form)
     assert (read_labels(Path(form), TRUTH, CLASSES) == MINE).all()
+
+
+@pytest.mark.parametrize("form", ["series without index", "numbers above scores", "class_0"])
+def test_classes_that_are_numbers_are_read_as_these(form: str) -> None:
+    """Where the names of the classes are 0 to 9, as for digits, tables give the same labels."""
+    FORMS[form](form)
+    assert (read_labels(Path(form), TRUTH, DATASETS["digits"].classes) == MINE).all()
 
 
 @pytest.mark.parametrize(

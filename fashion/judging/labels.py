@@ -166,7 +166,7 @@ def _values(path: Path, table: pd.DataFrame, known: Mapping[str, int]) -> pd.Dat
     by_name = {column: known[name] for column, name in enumerate(table.columns) if name in known}
     if by_name and sorted(by_name.values()) != [*range(CLASS_COUNT)]:
         raise FashionError(f"{path} does not name each of the classes once in its header ({columns}): {EXPECTED}.")
-    ends = [re.search(r"\d+$", str(name)) for name in table.columns]
+    ends = [re.search(r"(?<!\d)\d$", str(name)) for name in table.columns]
     by_number = {column: int(end.group()) for column, end in enumerate(ends) if end}
     for numbers in (by_name, by_number):
         if sorted(numbers.values()) == [*range(CLASS_COUNT)]:
