@@ -57,7 +57,7 @@ def committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def written(name: str, labels: Any, separator: str = "\n") -> Path:
     """A file with one label a line, or with another separator."""
     path = Path(name)
-    path.write_text("".join(f"{label}{separator}" for label in labels).removesuffix(separator) + "\n")
+    path.write_text(separator.join(map(str, labels)) + "\n")
     return path
 
 
