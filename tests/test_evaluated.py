@@ -57,6 +57,7 @@ CHANGES: dict[str, Callable[[dict[str, Any]], object]] = {
     "a class": lambda scores: scores["classes"][0].update({"class": "<script>"}),
     "the mirrored images": lambda scores: scores.update(mirrored_test=part(98, 100)),
     "the calibration error": lambda scores: scores.update(calibration_error=0.1),
+    "a bin's images": lambda scores: scores["calibration"][0].update(images=199),
     "no bin": lambda scores: scores.update(calibration=[]),
     "an infinite loss": lambda scores: scores["test"].update(loss=1e999),
     "a number too large for 64 bits": lambda scores: scores.update(flops=2**63),

@@ -199,12 +199,13 @@ def _stored(name: str) -> Scores:
     """The scores in a training's file; FashionError if they are another one's, or contradict themselves."""
     path = scores_file(name)
     scores = read_json(path, Scores)
-    error = expected_calibration_error(scores["calibration"])
+    error, images = expected_calibration_error(scores["calibration"]), scores["test"]["images"]
     for what, holds in {
         "the training": f"{scores['model']}-{scores['seed']}" == name,
         "the classes": tuple(one["class"] for one in scores["classes"]) == DATASETS[scores["dataset"]].classes,
         "the parameters": scores["parameters"] == sum(layer["parameters"] for layer in scores["layers"]),
-        "the number of mirrored images": scores["mirrored_test"]["images"] == scores["test"]["images"],
+        "the number of mirrored images": scores["mirrored_test"]["images"] == images,
+        "the number of images in bins": sum(one["images"] for one in scores["calibration"]) == images,
         "the calibration error": abs(scores["calibration_error"] - error) < ROUNDING,
     }.items():
         if not holds:

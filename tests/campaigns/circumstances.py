@@ -30,6 +30,10 @@ VARIABLES: dict[str, dict[str, str | None]] = {
     "no user": {"USER": None, "LOGNAME": None, "TERM": None},
     "another time zone": {"TZ": "Pacific/Kiritimati"},
     "optimised code": {"PYTHONOPTIMIZE": "2"},
+    "dvclive's switches": {"DVCLIVE_TEST": "1", "DVCLIVE_RESUME": "1", "DVCLIVE_LOGLEVEL": "nosuch"},
+    "a CI service": {"CI": "true", "FORCE_COLOR": "1"},
+    "a launcher of many processes": {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": ""},
+    "nowhere for DVC's database": {"DVC_SITE_CACHE_DIR": "/dev/null/nowhere"},
 }
 # What a shell does with the standard streams.
 STREAMS = {
