@@ -43,7 +43,7 @@ def written(folder: Path, images: Any, *names: str) -> None:
 def test_pictures_get_the_networks_probabilities(test_part: Part, tool: Tool) -> None:
     """Each file of a folder has its classes in descending order, with labels, names and the network's probabilities."""
     large = np.pad(np.kron(255 - test_part.images[0], np.ones((9, 9), np.uint8)), 40, constant_values=255)
-    tiles = [prepared(large), *test_part.images[1:250]]
+    tiles = [prepared(large)[0], *test_part.images[1:250]]
     written(Path("tiles"), [large, *tiles[1:]], *(f"{number:03}.png" for number in range(250)))
     code, output, errors = tool("predict", "tiles", "--json", "--top", "10")
     rows = json.loads(output)

@@ -7,16 +7,19 @@ sharpening. Other numbers in this file were measured on its 60,000 training imag
 import io
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, ImageStat
+from PIL import Image, ImageOps
+from scipy import ndimage
 
 from fashion.data.datasets import SIDE
 from fashion.errors import FashionError
 
 Grey = NDArray[np.uint8]
 Values = NDArray[np.float32]
+Mask = NDArray[np.bool_]
 # The longer side of the box around all pixels above 0 is 28 in 58,980 images, 27 in 999 and 26 in 21: no margin.
 # A pixel this close to the background belongs to it: 5 % of the range, as in the paper.
 CLOSE = 0.05 * 255
@@ -24,25 +27,49 @@ CLOSE = 0.05 * 255
 MIDDLE = 127
 # Larger pictures are first averaged down to this many pixels a side, which reduces a camera's noise.
 LARGEST = 1000
+# The most pixels of a picture: telephones take 64 million. Pillow warns above 89 million.
+MOST = 65_000_000
+# The background's surface starts at these quantiles of the border's values, and grows by these steps. The last ones are
+# narrow, so that what is nearly like the background does not bend it.
+STARTS = (0.1, 0.3, 0.5, 0.7, 0.9)
+TOLERANCES = (*6 * [CLOSE], CLOSE / 2, *3 * [CLOSE / 4])
+# Noise of a larger standard deviation is filtered. It is the largest one of which less than 7 % is above CLOSE.
+NOISY = 7
 # The formats that Pillow decodes by itself; for others, such as EPS, it would start programs.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
 
-def files(path: Path) -> list[Path]:
-    """A file itself, or the images in a folder, by extension and sorted; the folder itself if it has none."""
+def files(path: Path) -> tuple[list[Path], list[Path]]:
+    """The images of a folder, sorted, and the files that are skipped; a file itself, or a folder without images.
+
+    A file is an image by its extension, or if it has none by its content. Hidden files are neither.
+    """
     if not path.is_dir():
-        return [path]
-    formats = Image.registered_extensions()
+        return [path], []
     try:
-        inside = [*path.iterdir()]
+        inside = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
     except OSError:
         # Reading it as a picture reports why.
-        return [path]
-    images = (file for file in inside if formats.get(file.suffix.lower()) in FORMATS and file.is_file())
-    return sorted(images) or [path]
+        return [path], []
+    images = [file for file in inside if _is_image(file)]
+    return images or [path], [file for file in inside if file not in images]
 
 
-def read(path: Path) -> Grey:
+def _is_image(file: Path) -> bool:
+    """Whether a file has the extension of an image, or has none and starts like an image."""
+    if file.suffix:
+        # Pillow reads MPO, a JPEG with more pictures behind the first, as JPEG.
+        return Image.registered_extensions().get(file.suffix.lower()) in (*FORMATS, "MPO")
+    try:
+        with warnings.catch_warnings(action="ignore"), Image.open(file, formats=FORMATS):
+            return True
+    except Image.UnidentifiedImageError:
+        return False
+    except Exception:  # noqa: BLE001 - reading it reports what a decoder raises for damaged bytes
+        return True
+
+
+def read(path: Path) -> tuple[Grey, list[str]]:
     """The item in an image file, as `prepared` returns it; FashionError, naming the file, if there is none."""
     try:
         # Reading a device or a pipe may never end.
@@ -58,28 +85,42 @@ def read(path: Path) -> Grey:
     except PermissionError:
         problem = "cannot be read: fix its permissions."
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        problem = f"has more than {Image.MAX_IMAGE_PIXELS:,} pixels: make it smaller."
+        problem = f"has more than {MOST:,} pixels: make it smaller."
     except Image.UnidentifiedImageError:
-        problem = f"is not an image in a supported format ({', '.join(FORMATS)}): save it as one of these."
+        problem = f"is not an image in a supported format ({', '.join(FORMATS)}): save it as PNG or JPEG."
     except Exception as error:  # noqa: BLE001 - a decoder may raise anything for damaged bytes
         problem = f"cannot be read ({getattr(error, 'strerror', None) or error}): save it again, as PNG or JPEG."
     raise FashionError(f"{path} {problem}")
 
 
-def prepared(grey: Grey) -> Grey:
+def prepared(grey: Grey) -> tuple[Grey, list[str]]:
     """uint8 (height, width) -> uint8 (28, 28): each pixel's distance from the background, cropped, scaled and centred.
 
-    A 28x28 picture is assumed to be an image of the data set: it is inverted if its background is light, and otherwise
-    stays as it is. Raises FashionError if nothing stands out from the background.
+    With it comes what made the picture hard to read, in words. A 28x28 picture is assumed to be an image of the data
+    set: it is inverted if its background is light, and otherwise stays as it is. Raises FashionError if nothing stands
+    out from the background, or if most of the border does.
     """
-    background = _background(grey)
-    distance = np.abs(grey - background)
-    distance[distance <= CLOSE] = 0
-    if not distance.any():
+    border = _border(grey.shape)
+    noise = _noise(grey, border)
+    # Smaller noise is further from the background than CLOSE only in specks.
+    values = (ndimage.median_filter(grey, 3) if noise > NOISY else grey).astype(np.float32)
+    background = _surface(values, border)
+    distance = _distance(values, background)
+    if grey.shape == (SIDE, SIDE) and distance.any():
+        return (255 - grey if np.median(background) > MIDDLE else grey), []
+    rest = _without_other_tones(distance, values, border)
+    item = _without_specks(rest)
+    if not item.any():
         raise FashionError("shows nothing that stands out from its background.")
-    if grey.shape == (SIDE, SIDE):
-        return 255 - grey if background > MIDDLE else grey
-    return _centred(_scaled(_cropped(distance)))
+    if np.median(item[border]):
+        raise FashionError("has no plain background along its edge: photograph the item on one, with a margin.")
+    hard = {
+        "noise": noise > NOISY,
+        "uneven light": np.ptp(background) > CLOSE,
+        "background of several tones": (rest < distance).any(),
+        "item cut off at the edge": item[[0, -1]].any() or item[:, [0, -1]].any(),
+    }
+    return _centred(_scaled(_cropped(item))), [note for note, true in hard.items() if true]
 
 
 def png(picture: Grey) -> bytes:
@@ -97,35 +138,118 @@ def _grey(path: Path) -> Grey:
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         # From bytes: of a rotated TIFF, Pillow 13 reads the rows of a file with the wrong length.
         with Image.open(io.BytesIO(path.read_bytes()), formats=FORMATS) as file:
+            if file.width * file.height > MOST:
+                raise Image.DecompressionBombError
             image, kind = ImageOps.exif_transpose(file), file.format
     # Pillow scales a 16-bit PGM to the whole range.
     wide = image.mode.startswith("I;16") or (image.mode == "I" and kind == "PPM")
     if image.mode in ("I", "F") and not wide:
         raise FashionError("has pixels of 32 bits, whose range is unknown: save it as PNG or JPEG.")
     if wide:
-        # Pillow would cut off values above 255.
-        image = Image.fromarray((np.asarray(image) // 257).astype(np.uint8))
-    if image.has_transparency_data:
-        image = _on_backdrop(image.convert("RGBA"))
-    grey = image.convert("L")
-    grey.thumbnail((LARGEST, LARGEST), Image.Resampling.BOX)
-    return np.asarray(grey)
+        image = _eight_bits(np.asarray(image))
+    image = image.convert("LA" if image.has_transparency_data else "L")
+    image.thumbnail((LARGEST, LARGEST), Image.Resampling.BOX)
+    return _opaque(*(np.asarray(band) for band in image.split()))
 
 
-def _on_backdrop(image: Image.Image) -> Image.Image:
-    """An image with transparency, put on black if its visible part is light, otherwise on white."""
-    grey, alpha = image.convert("L"), image.getchannel("A")
-    light = ImageStat.Stat(grey, alpha).mean[0] > MIDDLE
-    backdrop = Image.new("L", image.size, 0 if light else 255)
-    backdrop.paste(grey, mask=alpha)
-    return backdrop
+def _eight_bits(values: NDArray[np.integer[Any]]) -> Image.Image:
+    """The upper 8 of the bits that a picture's values use: cameras write 10 or 12 bits into 16."""
+    bits = max(8, int(values.max()).bit_length())
+    return Image.fromarray((values >> (bits - 8)).astype(np.uint8))
 
 
-def _background(grey: Grey) -> np.float32:
-    """The median of the four corners, squares of 1/28 of the shorter side; at most 35.5 in the data set's images."""
-    side = max(1, min(grey.shape) // SIDE)
-    ends = slice(side), slice(-side, None)
-    return np.float32(np.median([grey[rows, columns] for rows in ends for columns in ends]))
+def _opaque(grey: Grey, alpha: Grey | None = None) -> Grey:
+    """A picture without transparency: each transparent pixel becomes like the nearest other one.
+
+    If most of the border is transparent, it shows no background: that is black behind a light item, otherwise white.
+    """
+    if alpha is None:
+        return grey
+    if np.median(alpha[_border(alpha.shape)]) > MIDDLE:
+        nearest = ndimage.distance_transform_edt(alpha <= MIDDLE, return_distances=False, return_indices=True)
+        near: Grey = grey[tuple(nearest)]
+        return near
+    share = alpha / np.float32(255)
+    light = (grey * share).sum() > MIDDLE * share.sum()
+    filled: Grey = np.rint(grey * share + (0 if light else 255) * (1 - share)).astype(np.uint8)
+    return filled
+
+
+def _border(shape: tuple[int, ...]) -> Mask:
+    """The pixels along the edge of a picture, in a strip as wide as 1/28 of the shorter side."""
+    side = max(1, min(shape) // SIDE)
+    border = np.ones(shape, bool)
+    border[side:-side, side:-side] = False
+    return border
+
+
+def _noise(grey: Grey, border: Mask) -> float:
+    """The standard deviation of the noise in the border, from the differences of neighbours."""
+    steps = np.abs(np.diff(grey.astype(np.float32)))[border[:, 1:]]
+    # The median of the differences of two normal values is 0.954 times their standard deviation.
+    return float(np.median(steps)) / 0.954 if steps.size else 0.0
+
+
+def _surface(values: Values, known: Mask) -> Values:
+    """The quadratic surface that comes close to most of the known pixels, at all pixels.
+
+    From the median of each corner, and of all, it grows over the pixels that are close to it; others do not count.
+    """
+    height, width = values.shape
+    y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1).astype(np.float32)
+    step = 1 + known.sum() // 1000
+    points, tones = terms[known][::step], values[known][::step]
+    most, best = -1, np.zeros(terms.shape[-1], np.float32)
+    for start in np.quantile(tones, STARTS):
+        found = np.array([start, 0, 0, 0, 0, 0], np.float32)
+        for tolerance in TOLERANCES:
+            near = np.abs(points @ found - tones) <= tolerance
+            found = np.linalg.lstsq(points[near], tones[near])[0]
+        if near.sum() > most:
+            most, best = near.sum(), found
+    surface: Values = terms @ best
+    return surface
+
+
+def _distance(values: Values, background: Values) -> Values:
+    """How much each pixel differs from the background, 0 if it is close to it.
+
+    On a light background that is as a share of the light there.
+    """
+    distance: Values = np.abs(values - background)
+    if np.median(background) > MIDDLE:
+        distance *= background.max() / background.clip(1)
+    distance[distance <= CLOSE] = 0
+    return distance
+
+
+def _without_other_tones(distance: Values, values: Values, border: Mask) -> Values:
+    """The distance without other parts of the background, such as a floor, a frame or a bar.
+
+    That is what reaches two corners of the picture, as far as it is close to a surface from the border inwards.
+    """
+    rest = distance.copy()
+    # Two such parts, a floor in a frame for example, and one more.
+    for _ in range(3):
+        pieces, _ = ndimage.label(rest)
+        corners = np.bincount(pieces[[0, 0, -1, -1], [0, -1, 0, -1]], minlength=2)[1:]
+        if corners.max() <= 1:
+            break
+        piece = pieces == corners.argmax() + 1
+        close = piece & (_distance(values, _surface(values, piece & border)) == 0)
+        part = ndimage.binary_propagation(close & border, mask=close)
+        # Its outline has tones between those of both sides.
+        rest[ndimage.binary_dilation(part, iterations=1 + min(rest.shape) // 200)] = 0
+    return rest
+
+
+def _without_specks(distance: Values) -> Values:
+    """The distance in the largest piece, and in others of at least 1/200 of it, about two pixels of 28x28."""
+    pieces, _ = ndimage.label(distance, np.ones((3, 3)))
+    sizes = np.bincount(pieces.ravel())
+    large: Values = distance * (sizes >= sizes[1:].max(initial=0) / 200)[pieces]
+    return large
 
 
 def _cropped(values: Values) -> Values:
