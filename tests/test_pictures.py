@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
+from benchmarks.photos import CASES, DOWN, RIGHT, TONES, Tones, Values, framed, noisy, plain, with_speck
+from benchmarks.photos import grey as as_grey
 from fashion.data.datasets import SIDE
 from fashion.data.fetching import fetch
 from fashion.data.reading import Part, read_part
@@ -47,6 +49,8 @@ def opened(folder: Path, content: bytes) -> Grey:
 
 
 EXPECTED, _ = prepared(grey(drawn(255, 0)))
+# A photo of it.
+PHOTO = plain(EXPECTED, TONES["dark on light"])
 
 
 def test_a_tile_stays_as_it_is(digits: Part, real: Path, tmp_path: Path) -> None:
@@ -210,6 +214,45 @@ def test_what_shows_no_item_is_reported(tmp_path: Path, content: bytes, expected
     assert "\n" not in str(caught.value)
 
 
+@pytest.fixture(scope="module")
+def items(real: Path, tmp_path_factory: pytest.TempPathFactory) -> Grey:
+    """Test images: a boot, a pullover and trousers."""
+    folder = tmp_path_factory.mktemp("raw")
+    list(fetch("fashion_mnist", folder, str(real)))
+    return read_part(folder, "test").images[:3]
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("tones", TONES.values(), ids=TONES)
+def test_what_a_camera_adds_hardly_matters(items: Grey, tmp_path: Path, case: str, tones: Tones) -> None:
+    """With noise, specks, uneven light, a frame, a floor and the like, photos give nearly what clean ones give."""
+    for image in items:
+        seen, clean = (opened(tmp_path, encoded(CASES[name](image, tones))) for name in (case, "nothing"))
+        assert np.abs(seen.astype(int) - clean).mean() < 16
+
+
+@pytest.mark.parametrize(
+    ("photo", "expected"),
+    [
+        (noisy(PHOTO, 10), ["noise"]),
+        (PHOTO * (0.9 - 0.1 * DOWN), ["uneven light"]),
+        (framed(PHOTO, 90, 4), ["background of several tones"]),
+        (PHOTO[80:], ["item cut off at the edge"]),
+        (with_speck(noisy(PHOTO, 1), 100, 20, 560), []),
+    ],
+)
+def test_what_makes_a_photo_hard_is_told(photo: Values, expected: list[str]) -> None:
+    """What makes a photo hard to read comes with it, and nothing comes with an easy one."""
+    assert prepared(np.asarray(as_grey(photo)))[1] == expected
+
+
+def test_an_item_that_cannot_be_told_from_its_background_is_refused() -> None:
+    """A pattern over the whole picture, and an item cut off by a bar, give a sentence in place of an item."""
+    for photo in (128 + 90 * np.sin(7 * DOWN) * np.sin(9 * RIGHT), framed(PHOTO[80:], 90, 4)):
+        with pytest.raises(FashionError, match=r"^has no plain background along its edge: photograph the item on one"):
+            prepared(np.asarray(as_grey(photo)))
+
+
 def test_a_pgm_of_16_bits_is_read(tmp_path: Path) -> None:
     """A PGM file with two bytes a pixel gives the same picture as one with one byte, whatever its largest value."""
     for largest in (65535, 1000):
@@ -217,11 +260,24 @@ def test_a_pgm_of_16_bits_is_read(tmp_path: Path) -> None:
         assert np.array_equal(opened(tmp_path, b"P5 300 200 %d\n" % largest + wide.tobytes()), EXPECTED)
 
 
+def test_no_format_is_recommended_to_what_has_it(tmp_path: Path) -> None:
+    """A file that cannot be read in its format is told another one."""
+    with pytest.raises(FashionError, match=r"save it as PNG or JPEG\.$"):
+        opened(tmp_path, b"II*\0" + bytes(20))
+
+
 def test_a_folder_stands_for_its_images(tmp_path: Path) -> None:
-    """A folder stands for the images in it, in the order of their names, and a file stands for itself."""
-    for name in ("b.png", "a.JPG", "c.webp", "readme.txt", "data.csv", "10.gif"):
+    """A folder stands for the images in it, in the order of their names, and a file stands for itself.
+
+    A file without an extension is an image by its content. The others are listed, except hidden ones and folders.
+    """
+    skipped = ["data.csv", "notes", "phone.heic", "readme.txt"]
+    for name in (*skipped, "b.png", "a.JPG", "c.webp", "10.gif", "d.mpo", ".DS_Store", ".hidden.png"):
         (tmp_path / name).touch()
+    (tmp_path / "plain").write_bytes(encoded(drawn(255, 0)))
     (tmp_path / "folder.png").mkdir()
-    assert [path.name for path in files(tmp_path)[0]] == ["10.gif", "a.JPG", "b.png", "c.webp"]
+    images, others = files(tmp_path)
+    assert [path.name for path in images] == ["10.gif", "a.JPG", "b.png", "c.webp", "d.mpo", "plain"]
+    assert [path.name for path in others] == skipped
     assert files(tmp_path / "readme.txt") == ([tmp_path / "readme.txt"], [])
     assert files(tmp_path / "folder.png") == ([tmp_path / "folder.png"], [])

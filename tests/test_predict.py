@@ -68,6 +68,28 @@ def test_the_table_shows_the_same(test_part: Part, tool: Tool) -> None:
     assert code == 0
 
 
+def test_hard_pictures_are_named(test_part: Part, tool: Tool) -> None:
+    """What made a picture hard is in a column, which is absent if none was hard, and always in the JSON."""
+    large = np.pad(np.kron(test_part.images[0], np.ones((9, 9), np.uint8)), 40)
+    written(Path(), [large[160:], large], "cut.png", "easy.png")
+    rows = json.loads(tool("predict", "cut.png", "easy.png", "--json")[1])
+    assert [row["hard"] for row in rows] == [["item cut off at the edge"], []]
+    head, cut, easy = tool("predict", "cut.png", "easy.png")[1].splitlines()
+    assert (head.split()[-1], cut[-25:].strip()) == ("hard", "item cut off at the edge")
+    assert easy.rstrip().endswith("%")
+    assert "hard" not in tool("predict", "easy.png")[1]
+
+
+def test_skipped_files_are_named(test_part: Part, tool: Tool) -> None:
+    """Files of a folder that are not read are counted, and the first five named, without an error."""
+    written(Path("mixed"), test_part.images, "a.png")
+    for number in range(6):
+        Path(f"mixed/{number}.heic").touch()
+    expected = "skipped 6 files of mixed without a supported format: 0.heic, 1.heic, 2.heic, 3.heic, 4.heic, ..."
+    code, _, errors = tool("predict", "mixed")
+    assert (code, errors.strip()) == (0, expected)
+
+
 def test_what_cannot_be_read_is_reported_after_the_others(
     test_part: Part, tool: Tool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,8 +33,8 @@ MOST = 65_000_000
 # narrow, so that what is nearly like the background does not bend it.
 STARTS = (0.1, 0.3, 0.5, 0.7, 0.9)
 TOLERANCES = (*6 * [CLOSE], CLOSE / 2, *3 * [CLOSE / 4])
-# Noise of a larger standard deviation is filtered. It is the largest one of which less than 7 % is above CLOSE.
-NOISY = 7
+# Noise of a larger standard deviation is filtered. Of smaller noise, 90 % is below the last of TOLERANCES.
+NOISY = 2
 # The formats that Pillow decodes by itself; for others, such as EPS, it would start programs.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
@@ -102,7 +102,6 @@ def prepared(grey: Grey) -> tuple[Grey, list[str]]:
     """
     border = _border(grey.shape)
     noise = _noise(grey, border)
-    # Smaller noise is further from the background than CLOSE only in specks.
     values = (ndimage.median_filter(grey, 3) if noise > NOISY else grey).astype(np.float32)
     background = _surface(values, border)
     distance = _distance(values, background)
@@ -112,13 +111,16 @@ def prepared(grey: Grey) -> tuple[Grey, list[str]]:
     item = _without_specks(rest)
     if not item.any():
         raise FashionError("shows nothing that stands out from its background.")
-    if np.median(item[border]):
+    uneven, several = np.ptp(background) > CLOSE, (rest < distance).any()
+    cut = item[[0, -1]].any() or item[:, [0, -1]].any()
+    # What touches the edge may then be background.
+    if np.median(item[border]) or (cut and (uneven or several)):
         raise FashionError("has no plain background along its edge: photograph the item on one, with a margin.")
     hard = {
         "noise": noise > NOISY,
-        "uneven light": np.ptp(background) > CLOSE,
-        "background of several tones": (rest < distance).any(),
-        "item cut off at the edge": item[[0, -1]].any() or item[:, [0, -1]].any(),
+        "uneven light": uneven,
+        "background of several tones": several,
+        "item cut off at the edge": cut,
     }
     return _centred(_scaled(_cropped(item))), [note for note, true in hard.items() if true]
 
