@@ -86,8 +86,20 @@ def gpu(
 
 
 @app.command()
+def photos(output: Output = Path("benchmarks/photos.json")) -> None:
+    """Count the photos that `predict` gives the class of the image in them, for each thing that a camera adds.
+
+    Sixty test images each, in made-up photos; the networks are lenet5 and alexnet. It takes some minutes.
+    Example: python -m benchmarks photos
+    """
+    from benchmarks.photos import photos
+
+    photos(output)
+
+
+@app.command()
 def tables() -> None:
-    """Write the tables of docs/speed.md from the committed figures.
+    """Write the tables of docs/speed.md and docs/predict.md from the committed figures.
 
     Example: python -m benchmarks tables
     """

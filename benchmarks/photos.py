@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -10,6 +11,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from tqdm import tqdm
 
 from fashion.data.datasets import SIDE
 from fashion.data.reading import read_part
@@ -35,6 +37,8 @@ class Tones(NamedTuple):
     other: int
 
 
+Case = Callable[[Grey, Tones], Image.Image]
+MODELS = ("lenet5", "alexnet")
 TONES = {"dark on light": Tones(230, 30, 90), "light on dark": Tones(25, 225, 160)}
 
 
@@ -54,7 +58,7 @@ def plain(image: Grey, tones: Tones) -> Values:
 
 def floored(image: Grey, tones: Tones, share: float, tone: float) -> Values:
     """The item in front of a background whose lower share has another tone."""
-    return scene(image, tones.item, np.where(DOWN > 1 - 2 * share, tone, float(tones.background)))
+    return scene(image, tones.item, np.where(1 - share > (DOWN + 1) / 2, float(tones.background), tone))
 
 
 def noisy(photo: Values, sigma: float) -> Values:
@@ -64,17 +68,21 @@ def noisy(photo: Values, sigma: float) -> Values:
 
 def with_speck(photo: Values, tone: float, row: int, column: int) -> Values:
     """A photo in which one pixel has another tone."""
-    return np.where((np.arange(HEIGHT)[:, None] == row) & (np.arange(WIDTH) == column), tone, photo)
+    changed = photo.copy()
+    changed[row, column] = tone
+    return changed
 
 
 def vignette(share: float) -> Values:
     """Light that falls off by that share from the middle to the corners, as the fourth power of a cosine does."""
-    return (1 + (DOWN**2 + RIGHT**2) / 2 * ((1 - share) ** -0.5 - 1)) ** -2
+    light: Values = (1 + (DOWN**2 + RIGHT**2) / 2 * ((1 - share) ** -0.5 - 1)) ** -2
+    return light
 
 
 def framed(photo: Values, tone: float, width: int) -> Values:
     """A photo inside a frame of that width."""
-    return np.pad(photo[width:-width, width:-width], width, constant_values=tone)
+    inside: Values = np.pad(photo[width:-width, width:-width], width, constant_values=tone)
+    return inside
 
 
 def grey(photo: Values) -> Image.Image:
@@ -107,41 +115,78 @@ def cut(photo: Values, radius: int) -> Image.Image:
     return Image.composite(image, Image.new("LA", image.size), mask)
 
 
-CASES: dict[str, Callable[[Grey, Tones], Image.Image]] = {
+def lit(light: Values) -> Case:
+    """The case of a photo in that light, as a share of the light in the brightest place."""
+    return lambda image, tones: grey(plain(image, tones) * light)
+
+
+CASES: dict[str, Case] = {
     "nothing": lambda image, tones: grey(plain(image, tones)),
-    "noise, sigma 3": lambda image, tones: grey(noisy(plain(image, tones), 3)),
-    "noise, sigma 10": lambda image, tones: grey(noisy(plain(image, tones), 10)),
-    "noise, sigma 3, as JPEG": lambda image, tones: jpeg(noisy(plain(image, tones), 3)),
-    "noise, sigma 10, as JPEG": lambda image, tones: jpeg(noisy(plain(image, tones), 10)),
+    "noise of 3 levels": lambda image, tones: grey(noisy(plain(image, tones), 3)),
+    "noise of 10 levels": lambda image, tones: grey(noisy(plain(image, tones), 10)),
+    "noise of 3 levels, as JPEG": lambda image, tones: jpeg(noisy(plain(image, tones), 3)),
+    "noise of 10 levels, as JPEG": lambda image, tones: jpeg(noisy(plain(image, tones), 10)),
     "one pixel of 200 in a corner": lambda image, tones: grey(with_speck(plain(image, tones), 200, 0, 0)),
     "one pixel of 240": lambda image, tones: grey(with_speck(plain(image, tones), 240, 20, 560)),
     "one pixel of 100": lambda image, tones: grey(with_speck(plain(image, tones), 100, 20, 560)),
     "transparent rounded corners": lambda image, tones: cut(plain(image, tones), 40),
-    "four transparent pixels in the corners": lambda image, tones: cut(plain(image, tones), 0),
-    **{
-        f"light that falls off by {share} %, {name}": lambda image, tones, share=share, slope=slope: grey(
-            plain(image, tones) * (1 - share / 100 * (slope + 1) / 2)
-        )
-        for share in (15, 30)
-        for name, slope in {"to the right": RIGHT, "down": DOWN, "diagonally": (RIGHT + DOWN) / 2}.items()
-    },
-    **{
-        f"light that falls off by {share} %, to the corners": lambda image, tones, share=share: grey(
-            plain(image, tones) * vignette(share / 100)
-        )
-        for share in (15, 30)
-    },
-    **{
-        f"a frame of {width} pixels": lambda image, tones, width=width: grey(
-            framed(plain(image, tones), tones.other, width)
-        )
-        for width in (1, 4)
-    },
-    "a floor that is 20 % darker": lambda image, tones: grey(floored(image, tones, 1 / 3, 0.8 * tones.background)),
+    "four transparent pixels, in the corners": lambda image, tones: cut(plain(image, tones), 0),
+    "15 % less light at the right": lit(1 - 0.15 * (RIGHT + 1) / 2),
+    "15 % less light below": lit(1 - 0.15 * (DOWN + 1) / 2),
+    "15 % less light in a corner": lit(1 - 0.15 * (DOWN + RIGHT + 2) / 4),
+    "15 % less light in all corners": lit(vignette(0.15)),
+    "30 % less light at the right": lit(1 - 0.3 * (RIGHT + 1) / 2),
+    "30 % less light below": lit(1 - 0.3 * (DOWN + 1) / 2),
+    "30 % less light in a corner": lit(1 - 0.3 * (DOWN + RIGHT + 2) / 4),
+    "30 % less light in all corners": lit(vignette(0.3)),
+    "a frame of 1 pixel": lambda image, tones: grey(framed(plain(image, tones), tones.other, 1)),
+    "a frame of 4 pixels": lambda image, tones: grey(framed(plain(image, tones), tones.other, 4)),
+    "a floor 20 % darker than the wall": lambda image, tones: grey(
+        floored(image, tones, 1 / 3, 0.8 * tones.background)
+    ),
     "a bar at the lower edge": lambda image, tones: grey(floored(image, tones, 1 / 16, tones.other)),
     "12 bits in 16": lambda image, tones: deep(plain(image, tones), 12),
     "10 bits in 16": lambda image, tones: deep(plain(image, tones), 10),
-    "light by 20 %, noise, one pixel": lambda image, tones: grey(
+    "20 % less light below, noise of 5 levels, one pixel of 128": lambda image, tones: grey(
         with_speck(noisy(plain(image, tones) * (0.9 - 0.1 * DOWN), 5), 128, 20, 560)
     ),
 }
+
+
+def photos(output: Path) -> None:
+    """Measure, write the figures and print them."""
+    kept: dict[str, dict[str, int]] = {case: {} for case in CASES}
+    test = read_part(Path("data/raw"), "test")
+    for key in MODELS:
+        network, description, _ = load(trained(f"{key}-0"))
+        predicted = finite_logits(network, test.images, description.architecture.pixels).argmax(1).numpy()
+        right = [np.flatnonzero((predicted == test.labels) & (test.labels == label))[:EACH] for label in range(10)]
+        chosen = np.concatenate(right)
+        for case, tones in tqdm([*product(CASES, TONES)], f"photos for {key}", leave=False):
+            tiles = np.array([seen(CASES[case](image, TONES[tones])) for image in test.images[chosen]])
+            found = finite_logits(network, tiles, description.architecture.pixels).argmax(1).numpy()
+            refused = ~tiles.any((1, 2))
+            kept[case][f"`{key}`, {tones}"] = int(((found == predicted[chosen]) & ~refused).sum())
+    figures = {"photos": len(chosen), "kept": kept}
+    write_json(output, figures)
+    typer.echo(table(figures))
+
+
+def seen(photo: Image.Image) -> Grey:
+    """What `predict` makes of a photo's PNG file, or a black picture if it refuses it."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder, "photo.png")
+        photo.save(path)
+        try:
+            return read(path)[0]
+        except FashionError:
+            return np.zeros((SIDE, SIDE), np.uint8)
+
+
+def table(figures: dict[str, Any]) -> str:
+    """Markdown: how many photos keep their class, for each case and each network on each background."""
+    kept = figures["kept"]
+    head = ["added", *kept["nothing"]]
+    rows = [[case, *(str(count) for count in counts.values())] for case, counts in kept.items()]
+    note = f"Of {figures['photos']} photos each; a refused photo counts as one that does not keep its class."
+    return f"{markdown.table(head, rows, range(1, len(head)))}\n\n{note}"

@@ -1,4 +1,4 @@
-"""The generated tables of docs/speed.md, from the committed figures of benchmarks/."""
+"""The generated tables of docs/speed.md and docs/predict.md, from the committed figures of benchmarks/."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -6,17 +6,18 @@ from typing import Any
 
 import typer
 
-from benchmarks import accuracy, gpu, pipeline, training
+from benchmarks import accuracy, gpu, photos, pipeline, training
 from fashion.files import read_json, write_text
 from fashion.showing.markdown import filled
 
-PAGE = Path("docs/speed.md")
+PAGES = (Path("docs/speed.md"), Path("docs/predict.md"))
 
 
 def tables() -> None:
     """Write all tables."""
-    write_text(PAGE, filled(PAGE.read_text(encoding="utf-8"), TABLES))
-    typer.echo(PAGE)
+    for page in PAGES:
+        write_text(page, filled(page.read_text(encoding="utf-8"), TABLES))
+        typer.echo(page)
 
 
 def _figures(name: str) -> dict[str, Any]:
@@ -27,5 +28,6 @@ TABLES: dict[str, Callable[[], str]] = {
     "training": lambda: training.page([_figures("training"), _figures("training_intel")]),
     "accuracy": lambda: accuracy.table(_figures("accuracy")),
     "pipeline": lambda: pipeline.table(_figures("pipeline")),
+    "photos": lambda: photos.table(_figures("photos")),
     "gpu": lambda: gpu.page(_figures("gpu")),
 }

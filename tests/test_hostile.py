@@ -99,9 +99,9 @@ WEIGHTS = weights.dumps(STATE, weights.header(SMALL, choose("cpu", SMALL.gpu).re
 
 
 def picture(kind: str) -> bytes:
-    """A small picture as a file of that kind."""
+    """A small item on black as a file of that kind."""
     buffer = io.BytesIO()
-    Image.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20)).save(buffer, kind)
+    Image.fromarray(np.pad(np.arange(100, 200, dtype=np.uint8).reshape(10, 10), 5)).save(buffer, kind)
     return buffer.getvalue()
 
 

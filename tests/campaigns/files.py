@@ -123,7 +123,7 @@ def prepared(folder: Path) -> Workspace:
     for kind in ("png", "jpg", "tiff", "gif"):
         path = workspace.folder / f"photos/{kind}.{kind}"
         path.parent.mkdir(exist_ok=True)
-        Image.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20)).save(path)
+        Image.fromarray(np.pad(np.arange(100, 200, dtype=np.uint8).reshape(10, 10), 5)).save(path)
     workspace.run("dvc", "repro", "--all-pipelines")
     workspace.commit()
     # A change of the settings, so that `diff` has figures to compare.
