@@ -98,7 +98,7 @@ def prepared(grey: Grey) -> tuple[Grey, list[str]]:
 
     With it comes what made the picture hard to read, in words. A 28x28 picture is assumed to be an image of the data
     set: it is inverted if its background is light, and otherwise stays as it is. Raises FashionError if nothing stands
-    out from the background, or if most of the border does.
+    out from the background, or if too much of the border does.
     """
     border = _border(grey.shape)
     noise = _noise(grey, border)
