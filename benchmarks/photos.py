@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from functools import partial
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,15 +12,17 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
+from torch import nn
 from tqdm import tqdm
 
-from fashion.data.datasets import SIDE
-from fashion.data.reading import read_part
+from fashion.data.datasets import CLASS_COUNT, SIDE
+from fashion.data.reading import Labels, Part, read_part
 from fashion.errors import FashionError
 from fashion.files import write_json
 from fashion.networks.inference import finite_logits
-from fashion.networks.weights import load, trained
+from fashion.settings.description import Pixels
 from fashion.showing import markdown
+from fashion.using.loading import trained
 from fashion.using.pictures import Grey, read
 
 Values = NDArray[np.float64]
@@ -158,18 +161,33 @@ def photos(output: Path) -> None:
     kept: dict[str, dict[str, int]] = {case: {} for case in CASES}
     test = read_part(Path("data/raw"), "test")
     for key in MODELS:
-        network, description, _ = load(trained(f"{key}-0"))
-        predicted = finite_logits(network, test.images, description.architecture.pixels).argmax(1).numpy()
-        right = [np.flatnonzero((predicted == test.labels) & (test.labels == label))[:EACH] for label in range(10)]
-        chosen = np.concatenate(right)
-        for case, tones in tqdm([*product(CASES, TONES)], f"photos for {key}", leave=False):
-            tiles = np.array([seen(CASES[case](image, TONES[tones])) for image in test.images[chosen]])
-            found = finite_logits(network, tiles, description.architecture.pixels).argmax(1).numpy()
-            refused = ~tiles.any((1, 2))
-            kept[case][f"`{key}`, {tones}"] = int(((found == predicted[chosen]) & ~refused).sum())
+        network, description, _ = trained(f"{key}-0")
+        predicted = partial(_predicted, network, description.architecture.pixels)
+        chosen = _kept(test, predicted)
+        for case, tones in tqdm([*product(CASES, TONES)], f"photos for {key}", disable=None, leave=False):
+            found = predicted(_tiles(case, tones, test.images[chosen]))
+            kept[case][f"`{key}`, {tones}"] = int((found == test.labels[chosen]).sum())
     figures = {"photos": len(chosen), "kept": kept}
     write_json(output, figures)
     typer.echo(table(figures))
+
+
+def _predicted(network: nn.Module, pixels: Pixels, tiles: Grey) -> Labels:
+    """The class of each tile, or -1 of a black one: that photo was refused."""
+    return np.where(tiles.any((1, 2)), finite_logits(network, tiles, pixels).argmax(1).numpy(), -1)
+
+
+def _kept(test: Part, predicted: Callable[[Grey], Labels]) -> Labels:
+    """The first EACH images of each class that are right, and stay so as photos to which nothing is added."""
+    first = np.concatenate([np.flatnonzero(test.labels == label)[: 3 * EACH] for label in range(CLASS_COUNT)])
+    photos = [test.images[first], *(_tiles("nothing", tones, test.images[first]) for tones in TONES)]
+    right = first[np.all([predicted(tiles) == test.labels[first] for tiles in photos], axis=0)]
+    return np.concatenate([right[test.labels[right] == label][:EACH] for label in range(CLASS_COUNT)])
+
+
+def _tiles(case: str, tones: str, images: Grey) -> Grey:
+    """What `predict` makes of the photos of these images."""
+    return np.array([seen(CASES[case](image, TONES[tones])) for image in images])
 
 
 def seen(photo: Image.Image) -> Grey:

@@ -238,6 +238,7 @@ def test_what_a_camera_adds_hardly_matters(items: Grey, tmp_path: Path, case: st
         (PHOTO * (0.9 - 0.1 * DOWN), ["uneven light"]),
         (framed(PHOTO, 90, 4), ["background of several tones"]),
         (PHOTO[80:], ["item cut off at the edge"]),
+        (PHOTO / 6, ["little contrast"]),
         (with_speck(noisy(PHOTO, 1), 100, 20, 560), []),
     ],
 )

@@ -23,6 +23,8 @@ Mask = NDArray[np.bool_]
 # The longer side of the box around all pixels above 0 is 28 in 58,980 images, 27 in 999 and 26 in 21: no margin.
 # A pixel this close to the background belongs to it: 5 % of the range, as in the paper.
 CLOSE = 0.05 * 255
+# Below this much of the range, parts of an item get lost, since they are as close to the background as noise is.
+FAINT = 0.2 * 255
 # A value above the middle of the range is light.
 MIDDLE = 127
 # Larger pictures are first averaged down to this many pixels a side, which reduces a camera's noise.
@@ -121,6 +123,7 @@ def prepared(grey: Grey) -> tuple[Grey, list[str]]:
         "uneven light": uneven,
         "background of several tones": several,
         "item cut off at the edge": cut,
+        "little contrast": item.max() < FAINT,
     }
     return _centred(_scaled(_cropped(item))), [note for note, true in hard.items() if true]
 
