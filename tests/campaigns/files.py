@@ -127,7 +127,7 @@ def prepared(folder: Path) -> Workspace:
     workspace.run("dvc", "repro", "--all-pipelines")
     workspace.commit()
     # A change of the settings, so that `diff` has figures to compare.
-    workspace.replace("params.yaml", "seed: 0\n", "seed: 1\n")
+    workspace.epochs(KEY, 3)
     workspace.run("dvc", "repro", "--all-pipelines")
     workspace.commit()
     return workspace
