@@ -118,6 +118,22 @@ def cut(photo: Values, radius: int) -> Image.Image:
     return Image.composite(image, Image.new("LA", image.size), mask)
 
 
+def tight(photo: Image.Image, image: Grey) -> Image.Image:
+    """A photo of that image, cropped to the item."""
+    place = (HEIGHT - SIDE * TIMES) // 2, (WIDTH - SIDE * TIMES) // 2
+    ends = [np.flatnonzero(image.any(axis))[[0, -1]] + (0, 1) for axis in (1, 0)]
+    (top, bottom), (left, right) = (start + TIMES * one for start, one in zip(place, ends, strict=True))
+    return photo.crop((int(left), int(top), int(right), int(bottom)))
+
+
+def without_background(photo: Image.Image, image: Grey) -> Image.Image:
+    """A photo of that image in which all but the item is transparent."""
+    mask = scene(image, 255, np.zeros((HEIGHT, WIDTH))) > SIDE / 2
+    cutout = photo.convert("LA")
+    cutout.putalpha(Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)))
+    return cutout
+
+
 def lit(light: Values) -> Case:
     """The case of a photo in that light, as a share of the light in the brightest place."""
     return lambda image, tones: grey(plain(image, tones) * light)
@@ -148,6 +164,11 @@ CASES: dict[str, Case] = {
         floored(image, tones, 1 / 3, 0.8 * tones.background)
     ),
     "a bar at the lower edge": lambda image, tones: grey(floored(image, tones, 1 / 16, tones.other)),
+    "no margin": lambda image, tones: tight(grey(plain(image, tones)), image),
+    "a transparent background": lambda image, tones: without_background(grey(plain(image, tones)), image),
+    "a transparent background, no margin": lambda image, tones: tight(
+        without_background(grey(plain(image, tones)), image), image
+    ),
     "12 bits in 16": lambda image, tones: deep(plain(image, tones), 12),
     "10 bits in 16": lambda image, tones: deep(plain(image, tones), 10),
     "20 % less light below, noise of 5 levels, one pixel of 128": lambda image, tones: grey(

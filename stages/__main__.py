@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from fashion.cli.advice import explained
-from fashion.cli.lifetime import began, end_when_asked
+from fashion.cli.lifetime import dvc, end_when_asked
 from fashion.environment import prepare, use
 from fashion.errors import FashionError
 from fashion.repository.locks import losses
@@ -159,6 +159,6 @@ if __name__ == "__main__":
     with explained():
         end_when_asked()
         if "DVC_STAGE" in os.environ:
-            for loss in losses(began()):
+            for loss in losses(dvc()):
                 typer.echo(loss, err=True)
         app(prog_name="python -m stages")

@@ -30,8 +30,7 @@ def check() -> None:
             parameters[key], _ = count(network)
     for key, one in params.budgets.items():
         _check_budget(f"budgets.{key}", one, params.models[one.model].train.epochs, parameters[one.model])
-    seeds = [(key, seed) for key in params.models for seed in params.seeds_of(key)]
-    trainings = {params.name(key, seed): params.describe(key, seed) for key, seed in seeds}
+    trainings = params.trainings()
     files = {DESCRIPTIONS / f"{name}.json": description.text for name, description in trainings.items()}
     splits = {key: params.splits[row.split].model_dump() for key, row in params.models.items()}
     files[INPUTS / "splits.json"] = json.dumps(splits, indent=2) + "\n"

@@ -80,6 +80,8 @@ def _page(params: Params, scores: Scores, labels: pd.DataFrame, images: NDArray[
     """The page about the chosen model."""
     key, name, classes = params.model, params.name(params.model), DATASETS[scores["dataset"]].classes
     network, description, header = trained(name)
+    if description.identity != scores["training"]:
+        raise FashionError(f"the weights and the scores of {name} are of different trainings: run dvc repro.")
     architecture, history = description.architecture, read_history(name)
     numbers = range(len(classes))
     samples = [images[labels["truth"] == number][:SAMPLES] for number in numbers]

@@ -1,11 +1,13 @@
 """python -m tools card: a model card with the figures of the metrics."""
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
+from fashion.networks import weights
 from tests.conftest import ROOT, SEEDS, Tool, Workspace
 
 
@@ -52,8 +54,20 @@ def test_a_card_has_the_figures_of_the_metrics(evaluated: Workspace) -> None:
 
 @pytest.mark.dvc
 def test_a_card_of_other_weights_is_refused(evaluated: Workspace, tmp_path: Path) -> None:
-    """Without scores and a ranking of these very weights there is no card; the message names the stages for both."""
+    """Without scores and a ranking of these very weights there is no card; the message names the stages for both.
+
+    The report refuses weights of other code, too. A card needs no data/inputs.
+    """
     workspace = evaluated.copy(tmp_path / "project")
+    network = workspace.folder / "models/lenet5-0.safetensors"
+    whole, (tensors, header) = network.read_bytes(), weights.read(network)
+    header["description"]["code"] = "other code"
+    network.write_bytes(weights.dumps(tensors, header))
+    output = workspace.run("python", "-m", "stages", "report", fails=True)
+    assert output == "error: the weights and the scores of lenet5-0 are of different trainings: run dvc repro.\n"
+    network.write_bytes(whole)
+    shutil.rmtree(workspace.folder / "data/inputs")
+    workspace.run("python", "-m", "tools", "card", "lenet5")
     (workspace.folder / "models/lenet5.md").unlink(missing_ok=True)
     for file, name, other, expected in (
         ("evaluate/lenet5-0", "training", '"x"', "lenet5-0 is not evaluated: run dvc repro models/dvc.yaml:evaluate@l"),

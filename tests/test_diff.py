@@ -202,6 +202,15 @@ def test_damaged_files_are_named(workspace: Workspace, file: str, content: str, 
         diff(None)
 
 
+def test_an_accuracy_of_other_predictions_is_refused(workspace: Workspace) -> None:
+    """Scores whose accuracy is not that of the predicted labels beside them are no result."""
+    results(workspace, "lenet5", range(50))
+    path = workspace.folder / "metrics/evaluate/lenet5-0.json"
+    path.write_text(path.read_text().replace('"accuracy": 0.95', '"accuracy": 0.96'))
+    with pytest.raises(FashionError, match=r"lenet5-0\.csv and metrics/evaluate/lenet5-0\.json contradict each other"):
+        diff(None)
+
+
 def test_what_git_cannot_show_is_not_taken_for_absent(
     workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -228,7 +228,8 @@ def test_what_a_camera_adds_hardly_matters(items: Grey, tmp_path: Path, case: st
     """With noise, specks, uneven light, a frame, a floor and the like, photos give nearly what clean ones give."""
     for image in items:
         seen, clean = (opened(tmp_path, encoded(CASES[name](image, tones))) for name in (case, "nothing"))
-        assert np.abs(seen.astype(int) - clean).mean() < 16
+        # A pixel further right or down is a difference of 20; a blank tile, of 70.
+        assert np.abs(seen.astype(int) - clean).mean() < 25
 
 
 @pytest.mark.parametrize(

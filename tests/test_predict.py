@@ -214,7 +214,7 @@ def test_weights_without_class_names_or_numbers_are_reported(test_part: Part, to
     tensors["conv1.bias"][0] = float("nan")
     WEIGHTS.write_bytes(weights.dumps(tensors, header | {"classes": classes}))
     written(Path(), test_part.images, "tile.png")
-    expected = "error: models/lenet5-0.safetensors is damaged (classes"
+    expected = "error: models/lenet5-0.safetensors is not a weights file of this project (classes"
     if classes == [*"0123456789"]:
         expected = "error: these weights give logits that are NaN or infinite: train them again."
     code, output, errors = tool("predict", "tile.png", "--json")

@@ -106,6 +106,14 @@ def test_running_statistics_are_scored(inside: Path, tool: Tool) -> None:
         assert scored(tool, "plain.safetensors")["test"]["correct"] == right.sum()
 
 
+def test_a_layer_may_be_called_as_torch_calls_a_whole_network(inside: Path, tool: Tool) -> None:
+    """A name that begins with `module` because its layer does is read as it is."""
+    with modify_yaml(inside / "params.yaml") as params:
+        params["models"]["lenet5"]["layers"] = {"flatten": "Flatten", "module": {"Linear": {"out_features": 10}}}
+    Path("plain.safetensors").write_bytes(save(build(Params.load().models["lenet5"].layers).state_dict()))
+    assert scored(tool, "plain.safetensors")["test"]["images"] == 360
+
+
 def refused(tool: Tool, file: str, expected: str) -> None:
     """Check that the tool prints one sentence that matches, and nothing else."""
     code, output, errors = tool("score", file, "--model", "lenet5")

@@ -6,7 +6,7 @@ import typer
 
 from fashion.errors import FashionError, printable
 from fashion.files import write_text
-from fashion.judging.current import current, descriptions
+from fashion.judging.current import current
 from fashion.judging.ranking import read_ranking
 from fashion.judging.scores import BINS
 from fashion.settings.params import Params, stage
@@ -19,7 +19,8 @@ def card(key: str, output: Path | None) -> None:
     params = Params.load()
     name, path = params.name(key), output or Path(f"models/{key}.md")
     _, description, header = trained(name)
-    found, _ = current(descriptions() | {name: description})
+    # From params.yaml: data/inputs may not be here.
+    found, _ = current(params.trainings() | {name: description})
     if name not in found:
         raise FashionError(f"{name} is not evaluated: run dvc repro {stage('evaluate', name)} first.")
     page = render(

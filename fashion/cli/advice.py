@@ -42,15 +42,15 @@ def explained() -> Iterator[None]:
         missing = on_one_line(str(error.filename or error))
         sys.exit(f"error: {missing} is not here: dvc repro makes it, or git restore, if it was committed.")
     except sqlite3.Error as error:
-        where = "in /var/tmp, or name another folder in DVC_SITE_CACHE_DIR"
-        sys.exit(f"error: DVC's database cannot be used ({on_one_line(str(error))}): free some space {where}.")
+        cure = "free space in /var/tmp, delete /var/tmp/dvc, or set DVC_SITE_CACHE_DIR to another folder"
+        sys.exit(f"error: DVC's database cannot be used ({on_one_line(str(error))}): {cure}.")
     except OSError as error:
         what = on_one_line(f"{error.filename or 'a file'}: {error.strerror or error}")
         sys.exit(f"error: {what}: check the path, its permissions and the free space.")
     except (ModuleNotFoundError, MemoryError, RuntimeError) as error:
-        if (cure := _cure(error)) is None:
+        if (advice := _cure(error)) is None:
             raise
-        sys.exit(f"error: {cure}")
+        sys.exit(f"error: {advice}")
 
 
 def _open_streams() -> None:

@@ -32,12 +32,13 @@ def _repeat(dropped: "UnraisableHookArgs") -> None:
         sys.__unraisablehook__(dropped)
 
 
-def began() -> float:
-    """When the DVC that started this process began, in seconds since 1970; now, if this system hides it."""
+def dvc() -> str:
+    """The number of the DVC process that started this one, and when it began; this one's if the system hides it."""
     try:
-        return float(_starter().create_time())
+        starter = _starter()
+        return f"{starter.pid} {starter.create_time()}"
     except (psutil.Error, ValueError, IndexError):
-        return time.time()
+        return str(os.getpid())
 
 
 def _starter() -> psutil.Process:

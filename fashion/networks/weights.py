@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 from fashion.data.datasets import CLASS_COUNT, DATASETS
 from fashion.errors import FashionError
-from fashion.files import checked, damaged
+from fashion.files import checked
 from fashion.networks.building import build, plan
 from fashion.settings.description import Description, HardwareRecord, Words
 
@@ -75,7 +75,7 @@ def load(path: Path) -> tuple[nn.Sequential, Description, Header]:
     try:
         header = checked(content, Header)
     except ValueError as error:
-        raise damaged(path, error) from None
+        raise FashionError(f"{path} is not a weights file of this project ({error}): train it again.") from None
     try:
         description = Description.model_validate(header["description"])
         if description.name != path.stem:

@@ -13,19 +13,21 @@ from fashion.files import md5
 from fashion.repository.commands import output
 
 LOCKS = ("dvc.lock", "models/dvc.lock")
-# Times at which processes began are off by up to a second, and no DVC writes a lock in its first.
-ROUNDING = 1
+# The DVC whose first stage has looked at the locks.
+WARNED = Path(".dvc/tmp/warned")
 # The name of a stage, the only lines indented by two spaces.
 ENTRY = re.compile(r"^  (\S[^:]*):$", re.MULTILINE)
 
 
-def losses(began: float) -> Iterator[str]:
+def losses(dvc: str) -> Iterator[str]:
     """A warning for each lock that lacks entries of the last commit: DVC would go on without a word, and lose them.
 
-    began: when this DVC did, in seconds since 1970. Once it has written a lock, an earlier stage has given the warning.
+    dvc: the process that runs this stage. The first of its stages gives the warnings.
     """
-    if any(Path(lock).is_file() and Path(lock).stat().st_mtime > began + ROUNDING for lock in LOCKS):
-        return
+    with suppress(OSError):
+        if WARNED.is_file() and WARNED.read_bytes() == dvc.encode():
+            return
+        WARNED.write_text(dvc, encoding="utf-8")
     for lock in LOCKS:
         # Without git, or before the first commit, nothing can be missing; a deleted lock was deleted on purpose.
         with suppress(FashionError, FileNotFoundError):

@@ -84,8 +84,12 @@ def answers(before: Read, old: str, after: Read, new: str) -> Answers | None:
 
 
 def _labels(read: Read, name: str) -> tuple[Labels, Labels] | None:
-    """The true and the predicted label of each test image; None if there is no such file."""
-    return _parsed(read, f"metrics/predictions/{name}.csv", labels_in)
+    """The true and the predicted label of each test image, which the scores must be of; None if there is no file."""
+    path, scores = f"metrics/predictions/{name}.csv", scores_in(read, name)
+    labels = _parsed(read, path, labels_in)
+    if labels and scores and round(float((labels[0] == labels[1]).mean()), 6) != scores["test"]["accuracy"]:
+        raise FashionError(f"{path} and {scores_file(name)} contradict each other, here or in that commit.")
+    return labels
 
 
 def _parsed(read: Read, path: str, parse: Callable[[str], Content]) -> Content | None:

@@ -50,8 +50,8 @@ def _dataset(name: str) -> str:
 
 # Keys become parts of commands and file names, layer names parts of weights' names.
 Key = Annotated[str, Field(pattern=r"^[a-z0-9_]+$")]
-# Names and versions of processors and packages stand on pages and in Markdown as they are.
-Words = Annotated[str, Field(pattern=r"^[\w .,:()/@+-]*$")]
+# Names and versions of processors and packages stand on pages and in Markdown as they are: without markup.
+Words = Annotated[str, Field(pattern=r"^[^<>&|`\x00-\x1f]*$")]
 Layer = Annotated[tuple[str, dict[str, Any]], BeforeValidator(_layer)]
 Layers = Annotated[dict[Key, Layer], Field(min_length=1)]
 # More parts of a batch than any number of cores that one training can use.

@@ -205,6 +205,10 @@ class Params(Settings):
             code=identity("train", key),
         )
 
+    def trainings(self) -> dict[str, Description]:
+        """The description of every training, by the training's name."""
+        return {self.name(key, seed): self.describe(key, seed) for key in self.models for seed in self.seeds_of(key)}
+
 
 def stage(kind: str, name: str) -> str:
     """The address of the stage `train` or `evaluate` of a training: models/dvc.yaml:train@KEY-SEED."""

@@ -1,7 +1,6 @@
 """Load trained weights, and those made by others, but only if they are the right ones."""
 
 import json
-import re
 from pathlib import Path
 
 import torch
@@ -47,8 +46,11 @@ def fill(network: nn.Module, path: Path, description: Description) -> None:
             f"{path} states another data set, split, pixel range or network: name the architecture that it belongs to."
         )
     own = network.state_dict()
-    # torch writes the first names for a network in DataParallel, or compiled. A count of batches is not used here.
-    state = {re.sub(r"^((module|_orig_mod)\.)+", "", name): tensor for name, tensor in state.items()}
+    # torch puts these before all names of a network in DataParallel, or compiled.
+    for prefix in ("_orig_mod.", "module.", "_orig_mod."):
+        if all(name.startswith(prefix) for name in state) and not state.keys() & own.keys():
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    # A count of batches is not used here.
     state |= {name: own[name] for name in own.keys() - state.keys() if name.endswith(".num_batches_tracked")}
     given, needed = _kinds(state), _kinds(own)
     for name in needed | given:

@@ -25,6 +25,7 @@ Mask = NDArray[np.bool_]
 CLOSE = 0.05 * 255
 # Below this much of the range, parts of an item get lost, since they are as close to the background as noise is.
 FAINT = 0.2 * 255
+CUT = "item cut off at the edge"
 # A value above the middle of the range is light.
 MIDDLE = 127
 # Larger pictures are first averaged down to this many pixels a side, which reduces a camera's noise.
@@ -37,6 +38,10 @@ STARTS = (0.1, 0.3, 0.5, 0.7, 0.9)
 TOLERANCES = (*6 * [CLOSE], CLOSE / 2, *3 * [CLOSE / 4])
 # Noise of a larger standard deviation is filtered. Of smaller noise, 90 % is below the last of TOLERANCES.
 NOISY = 2
+# The share of transparent pixels below which they are not the background: rounded corners have up to 4 %.
+FEW = 0.05
+# The least share of the edge that has the background's tone although an item fills its picture.
+LEAST = 0.25
 # The formats that Pillow decodes by itself; for others, such as EPS, it would start programs.
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
 
@@ -102,8 +107,19 @@ def prepared(grey: Grey) -> tuple[Grey, list[str]]:
     set: it is inverted if its background is light, and otherwise stays as it is. Raises FashionError if nothing stands
     out from the background, or if too much of the border does.
     """
+    noise = _noise(grey, _border(grey.shape))
+    try:
+        return _item(grey, noise)
+    except FashionError:
+        if (wider := _with_margin(grey)) is None:
+            raise
+    picture, hard = _item(wider, noise)
+    return picture, [*hard, CUT]
+
+
+def _item(grey: Grey, noise: float) -> tuple[Grey, list[str]]:
+    """The same, of a picture with noise of that standard deviation and with a margin."""
     border = _border(grey.shape)
-    noise = _noise(grey, border)
     values = (ndimage.median_filter(grey, 3) if noise > NOISY else grey).astype(np.float32)
     background = _surface(values, border)
     distance = _distance(values, background)
@@ -122,7 +138,7 @@ def prepared(grey: Grey) -> tuple[Grey, list[str]]:
         "noise": noise > NOISY,
         "uneven light": uneven,
         "background of several tones": several,
-        "item cut off at the edge": cut,
+        CUT: cut,
         "little contrast": item.max() < FAINT,
     }
     return _centred(_scaled(_cropped(item))), [note for note, true in hard.items() if true]
@@ -164,13 +180,13 @@ def _eight_bits(values: NDArray[np.integer[Any]]) -> Image.Image:
 
 
 def _opaque(grey: Grey, alpha: Grey | None = None) -> Grey:
-    """A picture without transparency: each transparent pixel becomes like the nearest other one.
+    """A picture without transparency: a few transparent pixels, as in rounded corners, become like the nearest others.
 
-    If most of the border is transparent, it shows no background: that is black behind a light item, otherwise white.
+    If there are more, they are the background: black behind a light item, otherwise white.
     """
     if alpha is None:
         return grey
-    if np.median(alpha[_border(alpha.shape)]) > MIDDLE:
+    if (alpha <= MIDDLE).mean() < FEW:
         nearest = ndimage.distance_transform_edt(alpha <= MIDDLE, return_distances=False, return_indices=True)
         near: Grey = grey[tuple(nearest)]
         return near
@@ -180,9 +196,30 @@ def _opaque(grey: Grey, alpha: Grey | None = None) -> Grey:
     return filled
 
 
+def _with_margin(grey: Grey) -> Grey | None:
+    """A picture that its item fills, with a margin of the background's tone: of a corner, and of LEAST of the edge.
+
+    None if there is no such tone.
+    """
+    side = _side(grey.shape)
+    ends = slice(side), slice(-side, None)
+    edge = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
+    corners = [np.median(grey[rows, columns]) for rows in ends for columns in ends]
+    shares = [(np.abs(edge - tone) <= CLOSE).mean() for tone in corners]
+    if max(shares) < LEAST:
+        return None
+    wider: Grey = np.pad(grey, side, constant_values=round(corners[np.argmax(shares)]))
+    return wider
+
+
+def _side(shape: tuple[int, ...]) -> int:
+    """The width of a strip along the edge of a picture: 1/28 of its shorter side."""
+    return max(1, min(shape) // SIDE)
+
+
 def _border(shape: tuple[int, ...]) -> Mask:
-    """The pixels along the edge of a picture, in a strip as wide as 1/28 of the shorter side."""
-    side = max(1, min(shape) // SIDE)
+    """The pixels in that strip."""
+    side = _side(shape)
     border = np.ones(shape, bool)
     border[side:-side, side:-side] = False
     return border
