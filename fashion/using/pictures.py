@@ -235,7 +235,7 @@ def _noise(grey: Grey, border: Mask) -> float:
 def _surface(values: Values, known: Mask) -> Values:
     """The quadratic surface that comes close to most of the known pixels, at all pixels.
 
-    From the median of each corner, and of all, it grows over the pixels that are close to it; others do not count.
+    From each of STARTS it grows over the pixels that are close to it; others do not count.
     """
     height, width = values.shape
     y, x = np.meshgrid(np.linspace(-1, 1, height), np.linspace(-1, 1, width), indexing="ij")
