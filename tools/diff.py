@@ -33,7 +33,7 @@ def _commit(name: str | None) -> str:
     """The short hash of a commit, by default of the one where HEAD left main."""
     check_clone()
     # The later merge base of the two: a local main may be behind, and a clone of another branch has only origin's.
-    known = [name for name in ("main", "origin/main") if attempt("git", "rev-parse", "--verify", "--quiet", name)]
+    known = [main for main in ("main", "origin/main") if attempt("git", "rev-parse", "--verify", "--quiet", main)]
     if not (name or known):
         raise FashionError("there is no branch main to compare with: name a commit, HEAD~1 for example.")
     if name := name or attempt("git", "merge-base", "HEAD", *known):

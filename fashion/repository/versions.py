@@ -88,7 +88,8 @@ def _labels(read: Read, name: str) -> tuple[Labels, Labels] | None:
     path, scores = f"metrics/predictions/{name}.csv", scores_in(read, name)
     labels = _parsed(read, path, labels_in)
     if labels and scores and round(float((labels[0] == labels[1]).mean()), 6) != scores["test"]["accuracy"]:
-        raise FashionError(f"{path} and {scores_file(name)} contradict each other, here or in that commit.")
+        pair = f"{path} and {scores_file(name)}"
+        raise FashionError(f"{pair} contradict each other, here or in that commit: restore them with git.")
     return labels
 
 

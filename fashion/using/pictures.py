@@ -38,7 +38,8 @@ STARTS = (0.1, 0.3, 0.5, 0.7, 0.9)
 TOLERANCES = (*6 * [CLOSE], CLOSE / 2, *3 * [CLOSE / 4])
 # Noise of a larger standard deviation is filtered. Of smaller noise, 90 % is below the last of TOLERANCES.
 NOISY = 2
-# The share of transparent pixels below which they are not the background: rounded corners have up to 4 %.
+# The share of transparent pixels below which they are not the background: in a square, corners rounded with a fifth of
+# its side have 3.4 %.
 FEW = 0.05
 # The least share of the edge that has the background's tone although an item fills its picture.
 LEAST = 0.25
