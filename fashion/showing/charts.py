@@ -24,6 +24,8 @@ Images = NDArray[np.uint8]
 DPI = 100
 # Two of Okabe and Ito's colours: colour-blind readers can tell them apart, and so can readers of greyscale prints.
 OURS, THEIRS = "#0072B2", "#D55E00"
+# The width in inches of a drawing that fills the leaderboard's page: 70 rem of 16 pixels, at 96 pixels an inch.
+PAGE = 70 * 16 / 96
 
 
 def samples(images: Images, labels: NDArray[np.int64], classes: Sequence[str], columns: int = 20) -> bytes:
@@ -70,7 +72,7 @@ def leaderboard(rows: Sequence[Mapping[str, Any]]) -> bytes:
 def ranking(rows: Sequence[Mapping[str, Any]]) -> str:
     """The same as `leaderboard`, as SVG."""
     with _page_style():
-        return _svg(_ranking(rows, 6))
+        return _svg(_ranking(rows, PAGE))
 
 
 def curves(history: pd.DataFrame, kept: int, quantity: str, label: str) -> str:
@@ -112,20 +114,20 @@ def calibration(bins: Sequence[Mapping[str, Any]]) -> str:
 def against(rows: Sequence[Mapping[str, Any]], quantity: str, label: str) -> str:
     """Mean test accuracy over a quantity on a logarithmic axis, with a named point for each architecture, as SVG."""
     with _page_style():
-        figure = Figure(figsize=(5.4, 4.4), dpi=DPI)
+        figure = Figure(figsize=(PAGE, 6), dpi=DPI)
         FigureCanvasAgg(figure)
         axes = figure.subplots()
         across, up = [row[quantity] for row in rows], [100 * row["seeds"]["test"]["mean"] for row in rows]
         axes.plot(across, up, "o", color=OURS, markersize=5)
         axes.set_xscale("log")
-        axes.margins(0.15)
+        axes.margins(0.05, 0.1)
         axes.set_xlabel(label)
         axes.set_ylabel("mean test accuracy, %")
         figure.tight_layout()
-        names = [axes.text(x, y, row["model"], fontsize=8) for x, y, row in zip(across, up, rows, strict=True)]
+        names = [axes.text(x, y, row["model"]) for x, y, row in zip(across, up, rows, strict=True)]
         line = {"arrowstyle": "-", "color": "black", "alpha": 0.4, "linewidth": 0.6}
         # Names move until they overlap no point and no other name. A limit of steps, not of time, is repeatable.
-        adjust_text(names, across, up, ax=axes, expand=(1.15, 1.5), iter_lim=500, arrowprops=line)
+        adjust_text(names, across, up, ax=axes, expand=(1.3, 1.6), iter_lim=500, arrowprops=line)
         return _svg(figure)
 
 
