@@ -27,7 +27,7 @@ def current(trainings: dict[str, Description]) -> tuple[dict[str, Scores], list[
 
 
 def trained_on(found: Mapping[str, Scores]) -> str:
-    """Where the trainings ran, in a sentence; the architectures of those that did not run as most did."""
+    """Where and in which precision the trainings ran, in a sentence that names the rows which differ from most."""
     places = defaultdict[str, list[str]](list)
     for scores in found.values():
         places[_place(scores)].append(scores["model"])
@@ -35,7 +35,7 @@ def trained_on(found: Mapping[str, Scores]) -> str:
     if not others:
         return f"{f'All {len(models)} trainings' if len(models) > 1 else 'The one training'} ran on {most}."
     rest = "; ".join(f"{len(other)} on {place}: {', '.join(dict.fromkeys(other))}" for place, other in others)
-    return f"The trainings did not all run alike, so rows differ by that, too: {len(models)} ran on {most}; {rest}."
+    return f"{len(models)} trainings ran on {most}; {rest}."
 
 
 def _place(scores: Scores) -> str:
