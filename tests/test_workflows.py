@@ -252,23 +252,42 @@ def test_one_comment_is_kept(tmp_path: Path, comments: str, expected: str) -> No
     assert "diff.md" in uploaded[0]["path"].split()
 
 
-@pytest.mark.slow
-def test_a_training_ends_in_a_branch_and_a_remote(clone: Workspace, tmp_path: Path) -> None:
-    """The training job pushes a branch and weights: a clone of the branch has current locks and the same weights."""
-    clone.run("git", "init", "--quiet", "--bare", str(tmp_path / "github.git"))
-    clone.run("dvc", "remote", "add", "--default", "team", str(tmp_path / "remote"))
-    clone.commit("name the remote")
-    environment = [
-        "MODEL=fcnn",
+def github(workspace: Workspace, folder: Path) -> list[str]:
+    """An empty repository in place of that on GitHub, and the variables of a run that pushes to it."""
+    workspace.run("git", "init", "--quiet", "--bare", str(folder))
+    return [
         "TOKEN=secret",
         "GITHUB_REPOSITORY=a/b",
         "GITHUB_RUN_ID=7",
         "GITHUB_RUN_ATTEMPT=1",
+        "GIT_CONFIG_COUNT=1",
+        f"GIT_CONFIG_KEY_0=url.{folder}.insteadOf",
+        "GIT_CONFIG_VALUE_0=https://x-access-token:secret@github.com/a/b",
+    ]
+
+
+@pytest.mark.dvc
+def test_many_trainings_end_in_a_branch(clone: Workspace, tmp_path: Path) -> None:
+    """The example of many machines pushes a branch with all that the stages write for git, README's tables too."""
+    clone.replace("params.yaml", "learning_rate: 0.1", "learning_rate: 0.2")
+    clone.commit("another setting")
+    clone.run("dvc", "repro", "--all-pipelines")
+    assert " M README.md" in clone.run("git", "status", "--porcelain")
+    play(clone, step("github-actions/head", "git switch"), *github(clone, tmp_path / "github.git"))
+    assert clone.run("git", "status", "--porcelain") == ""
+    assert "fan-out-7-1" in clone.run("git", "ls-remote", str(tmp_path / "github.git"))
+
+
+@pytest.mark.slow
+def test_a_training_ends_in_a_branch_and_a_remote(clone: Workspace, tmp_path: Path) -> None:
+    """The training job pushes a branch and weights: a clone of the branch has current locks and the same weights."""
+    clone.run("dvc", "remote", "add", "--default", "team", str(tmp_path / "remote"))
+    clone.commit("name the remote")
+    environment = [
+        *github(clone, tmp_path / "github.git"),
+        "MODEL=fcnn",
         f"GITHUB_SHA={clone.run('git', 'rev-parse', 'HEAD').strip()}",
         f"GITHUB_STEP_SUMMARY={tmp_path / 'summary.md'}",
-        "GIT_CONFIG_COUNT=1",
-        f"GIT_CONFIG_KEY_0=url.{tmp_path}/github.git.insteadOf",
-        "GIT_CONFIG_VALUE_0=https://x-access-token:secret@github.com/a/b",
     ]
     for one in JOBS["train/train"]["steps"]:
         if "run" in one and "make setup" not in one["run"] and "GITHUB_PATH" not in one["run"]:
