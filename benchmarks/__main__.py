@@ -12,7 +12,9 @@ Keys = Annotated[list[str] | None, typer.Argument(help="Keys of `models`; by def
 Rounds = Annotated[int, typer.Option(help="The number of measurements of each, interleaved.", min=1)]
 Output = Annotated[Path, typer.Option(help="The file for the figures, as JSON.")]
 
-app = program("Side-by-side timings, as ratios measured in one run. Example: python -m benchmarks training cnn")
+app = program(
+    "Timings, side by side where they are compared, and counts of photos. Example: python -m benchmarks training cnn"
+)
 
 
 @app.command()
@@ -60,7 +62,9 @@ def accuracy(keys: Keys = None, output: Output = Path("benchmarks/accuracy.json"
 
 @app.command()
 def pipeline(rounds: Rounds = 5, output: Output = Path("benchmarks/pipeline.json")) -> None:
-    """Time dvc repro of HEAD in a clone, from downloaded data, and with nothing to do next to a project of one stage.
+    """Time make setup, repro and test once in a clone of HEAD, and dvc repro with nothing to do.
+
+    Next to it, dvc repro in a project of one stage.
 
     Example: python -m benchmarks pipeline
     """

@@ -28,7 +28,7 @@ from fashion.showing import markdown
 from fashion.showing.pages import percent
 from fashion.training.engine import begin, train
 
-# Recipes made for speed, chosen on validation, for the architectures that also have a row KEY_published: no
+# Recipes made for speed, chosen on validation, for two architectures that also have a row KEY_published: no
 # augmentation, and so few epochs that the rate soon falls to zero.
 SHORT = {"learning_rate": 0.002, "weight_decay": 0.01, "label_smoothing": 0.0, "augment": NO_AUGMENT}
 FAST: dict[str, dict[str, Any]] = {

@@ -25,7 +25,7 @@ def _name(text: str) -> str:
     raise FashionError(f"no training is called {text!r}: a name is KEY-SEED, lenet5-0 for example.")
 
 
-Name = Annotated[str, typer.Argument(help="A key of `models` and one of `seeds`.", metavar="KEY-SEED", parser=_name)]
+Name = Annotated[str, typer.Argument(help="A key of `models` and one of its seeds.", metavar="KEY-SEED", parser=_name)]
 
 
 def program(words: str) -> typer.Typer:
@@ -146,7 +146,7 @@ def leaderboard() -> None:
 
 @app.command()
 def results() -> None:
-    """Compare all trainings with the published figures and each other: docs/results.md and its two pictures.
+    """Compare all trainings with the published figures and each other: docs/results.md, pictures, README's tables.
 
     Example: python -m stages results
     """

@@ -62,7 +62,7 @@ class Waits(TypedDict):
 
 
 def results() -> None:
-    """Write docs/results.md with two pictures, near-duplicates and common mistakes, and the table in README.md."""
+    """Write docs/results.md with two pictures, near-duplicates and common mistakes, and the tables in README.md."""
     params, trainings = Params.load(), descriptions()
     dataset = params.data.dataset
     train, test = (read_part(Path("data/raw"), part) for part in ("train", "test"))

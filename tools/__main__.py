@@ -66,7 +66,7 @@ def score(
     """Evaluate a file of weights on the data and the split of params.yaml, as the stage evaluate does.
 
     A file made by others does not say which images it was trained on; its scores on those images are too high.
-    Example: python -m tools score models/lenet5.safetensors --model lenet5
+    Example: python -m tools score models/lenet5-0.safetensors --model lenet5
     """
     use(gpu().kernels)
     from tools.score import score

@@ -1,4 +1,4 @@
-"""When a training process ends."""
+"""When the process of a command ends."""
 
 import os
 import signal

@@ -84,7 +84,7 @@ def _cpu(numerics: Numerics, precision: Precision) -> Hardware:
 
 def configure(hardware: Hardware) -> None:
     """Set this process's threads and determinism."""
-    # Threads that share one operation wait for the slowest of them: a step of a plain loop takes three to four times as
+    # Threads that share one operation wait for the slowest of them: a step of a usual loop takes about three times as
     # long if another program keeps a core busy. fashion/threads.py distributes whole lanes and batches instead.
     torch.set_num_threads(1)
     deterministic = hardware.numerics.deterministic

@@ -59,7 +59,7 @@ def finite_logits(
 def on_each_part(
     network: nn.Sequential, description: Description, device: str
 ) -> Iterator[tuple[str, NDArray[np.int64], NDArray[np.float64]]]:
-    """Labels (n) and the network's probabilities (n, 10) for the train, validation and test images of its split.
+    """Labels (n) and the network's probabilities (n, 10) for each part of the data.
 
     description: of the network's training. device: as in params.yaml. Computed in full precision on every machine,
     without augmentation. `common_validation` is the start of the validation part, which all splits have in common. The

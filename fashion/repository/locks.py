@@ -45,7 +45,7 @@ def losses(dvc: str) -> Iterator[str]:
 def changed(files: Mapping[str, str]) -> Iterator[tuple[str, str, str]]:
     """The stages that last ran with another content of one of these files, the file, and the MD5 sum of that content.
 
-    files: the content of each file now, by its path. Stages are called as in the locks: train@lenet5.
+    files: the content of each file now, by its path. Stages are called as in the locks: train@lenet5-0.
     """
     sums = {path: md5(text.encode()) for path, text in files.items()}
     for lock in LOCKS:
